@@ -1,0 +1,20 @@
+//! Hardware without a CPU.
+//!
+//! Every device is one *core* that knows no virtio (media, buses, counters, power-loss behaviour)
+//! and one thin *virtio side* that moves requests between guest memory and the core. Cores are
+//! plain data: cloning every core and every virtio side of an array is a checkpoint of it.
+//!
+//! What is deliberately absent: threads, wall clocks, random sources other than a seed handed in,
+//! files except behind [`medium::Medium`], and any `Err` or panic caused by what a guest does —
+//! guest trouble becomes a device status and an [`event::DeviceEvent`].
+
+/// Structured notices a device makes of what happened to it.
+pub mod event;
+/// Byte stores behind flash chips and member disks: memory or file.
+pub mod medium;
+/// What a loss of power does to an operation in progress.
+pub mod power;
+/// Virtual time.
+pub mod time;
+/// What every virtio device has in common.
+pub mod virtio;

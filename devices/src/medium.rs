@@ -1,0 +1,386 @@
+//! Byte stores behind flash chips and member disks: memory or file.
+//!
+//! In memory a medium is a copy-on-write map of 4 KiB chunks, so cloning one (a checkpoint) costs
+//! a reference count per touched chunk. On file it is written through on every write: what was
+//! acknowledged is in the page cache at once and survives `kill -9`.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// Granularity of copy on write.
+const CHUNK: usize = 4096;
+
+/// A byte store of fixed length with a fill byte where nothing was written.
+pub struct Medium {
+    length: u64,
+    fill: u8,
+    store: Store,
+}
+
+enum Store {
+    Memory(BTreeMap<u64, Arc<[u8]>>),
+    File { file: File, path: PathBuf },
+}
+
+/// The host could not do what a medium asked.
+#[derive(Debug, Error)]
+#[error("{path}: {what}")]
+pub struct MediumError {
+    /// The file behind the medium.
+    pub path: PathBuf,
+    /// What was being done.
+    pub what: &'static str,
+    /// Why it failed.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Medium {
+    /// A medium of `length` bytes in memory, every byte `fill`.
+    pub fn memory(length: u64, fill: u8) -> Medium {
+        Medium {
+            length,
+            fill,
+            store: Store::Memory(BTreeMap::new()),
+        }
+    }
+
+    /// A medium of `length` bytes in the file `path`, made (all `fill`) where it does not exist.
+    /// A file that exists must have exactly that length.
+    ///
+    /// # Errors
+    /// The file cannot be opened, made, locked or has another length.
+    pub fn file(path: &Path, length: u64, fill: u8) -> Result<Medium, MediumError> {
+        let problem = |what, source| MediumError {
+            path: path.to_path_buf(),
+            what,
+            source,
+        };
+        let exists = path.exists();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|e| problem("cannot be opened for writing", e))?;
+        if exists {
+            let found = file
+                .metadata()
+                .map_err(|e| problem("cannot be read", e))?
+                .len();
+            if found != length {
+                let e = io::Error::other(format!("it has {found} bytes, the medium {length}"));
+                return Err(problem("is not the file of this medium", e));
+            }
+        } else if fill == 0 {
+            file.set_len(length)
+                .map_err(|e| problem("cannot be made", e))?;
+        } else {
+            let block = vec![fill; 1 << 20];
+            let mut at = 0;
+            while at < length {
+                let n = usize::try_from((length - at).min(1 << 20)).unwrap_or(1 << 20);
+                file.write_all_at(&block[..n], at)
+                    .map_err(|e| problem("cannot be made", e))?;
+                at += n as u64;
+            }
+        }
+        Ok(Medium {
+            length,
+            fill,
+            store: Store::File {
+                file,
+                path: path.to_path_buf(),
+            },
+        })
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether the medium has no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Reads at `offset`; bytes past the end read as the fill byte.
+    ///
+    /// # Errors
+    /// The host failed to read the file behind the medium.
+    pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), MediumError> {
+        into.fill(self.fill);
+        let n = self.clip(offset, into.len());
+        let into = &mut into[..n];
+        match &self.store {
+            Store::Memory(chunks) => {
+                for_each_chunk(offset, n, |index, within, range| {
+                    if let Some(chunk) = chunks.get(&index) {
+                        let end = within + range.len();
+                        into[range].copy_from_slice(&chunk[within..end]);
+                    }
+                });
+                Ok(())
+            }
+            Store::File { file, path } => {
+                file.read_exact_at(into, offset)
+                    .map_err(|source| MediumError {
+                        path: path.clone(),
+                        what: "cannot be read",
+                        source,
+                    })
+            }
+        }
+    }
+
+    /// Writes at `offset`; bytes past the end are dropped.
+    ///
+    /// # Errors
+    /// The host failed to write the file behind the medium.
+    pub fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), MediumError> {
+        let n = self.clip(offset, from.len());
+        let from = &from[..n];
+        let fill = self.fill;
+        match &mut self.store {
+            Store::Memory(chunks) => {
+                for_each_chunk(offset, n, |index, within, range| {
+                    let chunk = chunks
+                        .entry(index)
+                        .or_insert_with(|| vec![fill; CHUNK].into());
+                    if Arc::get_mut(chunk).is_none() {
+                        *chunk = Arc::from(&chunk[..]);
+                    }
+                    if let Some(bytes) = Arc::get_mut(chunk) {
+                        let end = within + range.len();
+                        bytes[within..end].copy_from_slice(&from[range]);
+                    }
+                });
+                Ok(())
+            }
+            Store::File { file, path } => {
+                file.write_all_at(from, offset)
+                    .map_err(|source| MediumError {
+                        path: path.clone(),
+                        what: "cannot be written",
+                        source,
+                    })
+            }
+        }
+    }
+
+    /// The offsets of chunks that may differ from the fill byte, each [`Medium::CHUNK_BYTES`] long
+    /// (the last may be cut short by the end).
+    pub fn touched(&self) -> Vec<u64> {
+        match &self.store {
+            Store::Memory(chunks) => chunks.keys().map(|index| index * CHUNK as u64).collect(),
+            Store::File { .. } => (0..self.length).step_by(CHUNK).collect(),
+        }
+    }
+
+    /// The granularity of [`Medium::touched`].
+    pub const CHUNK_BYTES: usize = CHUNK;
+
+    fn clip(&self, offset: u64, wanted: usize) -> usize {
+        let there = self.length.saturating_sub(offset);
+        usize::try_from(there).unwrap_or(usize::MAX).min(wanted)
+    }
+
+    /// An independent copy in memory; a file that cannot be read copies as fill bytes.
+    fn detached(&self) -> Medium {
+        let mut copy = Medium::memory(self.length, self.fill);
+        let mut chunk = vec![0; CHUNK];
+        for offset in self.touched() {
+            let n = self.clip(offset, CHUNK);
+            let blank = self.read(offset, &mut chunk[..n]).is_err()
+                || chunk[..n].iter().all(|byte| *byte == self.fill);
+            if !blank {
+                // A write to memory cannot fail.
+                let _ = copy.write(offset, &chunk[..n]);
+            }
+        }
+        copy
+    }
+}
+
+/// Splits `[offset, offset + length)` at chunk boundaries: (chunk index, first byte within it,
+/// range within the caller's buffer).
+fn for_each_chunk(
+    offset: u64,
+    length: usize,
+    mut visit: impl FnMut(u64, usize, std::ops::Range<usize>),
+) {
+    let mut done = 0;
+    while done < length {
+        let at = offset + done as u64;
+        let within = usize::try_from(at % CHUNK as u64).unwrap_or(0);
+        let n = (CHUNK - within).min(length - done);
+        visit(at / CHUNK as u64, within, done..done + n);
+        done += n;
+    }
+}
+
+impl Clone for Medium {
+    /// A checkpoint: chunks are shared until written. A medium on file is copied into memory, so
+    /// that the clone can never write the file.
+    fn clone(&self) -> Self {
+        match &self.store {
+            Store::Memory(chunks) => Medium {
+                length: self.length,
+                fill: self.fill,
+                store: Store::Memory(chunks.clone()),
+            },
+            Store::File { .. } => self.detached(),
+        }
+    }
+}
+
+impl PartialEq for Medium {
+    fn eq(&self, other: &Self) -> bool {
+        if self.length != other.length {
+            return false;
+        }
+        let mut offsets = self.touched();
+        offsets.extend(other.touched());
+        let (mut mine, mut theirs) = ([0; CHUNK], [0; CHUNK]);
+        offsets.into_iter().all(|offset| {
+            self.read(offset, &mut mine).is_ok()
+                && other.read(offset, &mut theirs).is_ok()
+                && mine == theirs
+        })
+    }
+}
+
+impl fmt::Debug for Medium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Medium");
+        out.field("length", &self.length);
+        match &self.store {
+            Store::Memory(chunks) => out.field("chunks", &chunks.len()),
+            Store::File { path, .. } => out.field("path", path),
+        };
+        out.finish()
+    }
+}
+
+/// How a medium is written into a checkpoint file: only chunks that were touched.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    length: u64,
+    fill: u8,
+    chunks: BTreeMap<u64, Arc<[u8]>>,
+}
+
+impl Serialize for Medium {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Medium {
+            length,
+            fill,
+            store,
+        } = self.clone();
+        let chunks = match store {
+            Store::Memory(chunks) => chunks,
+            Store::File { .. } => BTreeMap::new(),
+        };
+        Stored {
+            length,
+            fill,
+            chunks,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Medium {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Stored {
+            length,
+            fill,
+            chunks,
+        } = Stored::deserialize(deserializer)?;
+        let fits = |index: &u64| {
+            index
+                .checked_mul(CHUNK as u64)
+                .is_some_and(|at| at < length)
+        };
+        if !chunks
+            .iter()
+            .all(|(index, chunk)| fits(index) && chunk.len() == CHUNK)
+        {
+            return Err(D::Error::custom("a medium has a chunk outside its length"));
+        }
+        Ok(Medium {
+            length,
+            fill,
+            store: Store::Memory(chunks),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(medium: &Medium, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        medium.read(offset, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_clone_does_not_see_later_writes() {
+        let mut medium = Medium::memory(10_000, 0xff);
+        medium.write(4_000, &[1; 200]).unwrap();
+        let checkpoint = medium.clone();
+        medium.write(4_050, &[2; 100]).unwrap();
+        assert_eq!(read(&checkpoint, 4_000, 200), vec![1; 200]);
+        assert_eq!(read(&medium, 4_050, 100), vec![2; 100]);
+        assert_ne!(medium, checkpoint);
+    }
+
+    #[test]
+    fn the_end_is_a_wall() {
+        let mut medium = Medium::memory(10, 0);
+        medium.write(8, &[7; 8]).unwrap();
+        assert_eq!(read(&medium, 6, 6), [0, 0, 7, 7, 0, 0]);
+        medium.write(u64::MAX, &[7]).unwrap();
+    }
+
+    #[test]
+    fn a_file_keeps_what_was_written_and_a_clone_leaves_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let mut medium = Medium::file(&path, 8192, 0xff).unwrap();
+        medium.write(100, b"kept").unwrap();
+        let mut copy = medium.clone();
+        copy.write(100, b"gone").unwrap();
+        drop(medium);
+        assert_eq!(
+            read(&Medium::file(&path, 8192, 0xff).unwrap(), 99, 6),
+            b"\xffkept\xff"
+        );
+        assert!(
+            Medium::file(&path, 4096, 0xff)
+                .unwrap_err()
+                .to_string()
+                .contains("disk")
+        );
+    }
+
+    #[test]
+    fn stored_and_loaded_is_the_same() {
+        let mut medium = Medium::memory(9_000, 0xff);
+        medium.write(8_990, b"tail").unwrap();
+        let bytes = postcard::to_stdvec(&medium).unwrap();
+        assert_eq!(postcard::from_bytes::<Medium>(&bytes).unwrap(), medium);
+    }
+}

@@ -1,0 +1,2 @@
+//! The arraybench command.
+fn main() {}
