@@ -152,7 +152,7 @@ impl Ram {
                         pages.push((number, Arc::clone(bytes)));
                     }
                     _ if is_zero(page) => {}
-                    _ => pages.push((number, Arc::from(&*page))),
+                    _ => pages.push((number, Arc::from(page))),
                 }
             }
         }

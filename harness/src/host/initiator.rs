@@ -140,10 +140,9 @@ impl Initiator {
             // Another command moved on to another path meanwhile; this path works too.
             if let Some(path) =
                 (0..self.paths).find(|p| response.from == transport::controller_mac(*p))
+                && response.status == GOOD
             {
-                if response.status == GOOD {
-                    self.switch_to(path);
-                }
+                self.switch_to(path);
             }
         }
         match verdict(&response) {

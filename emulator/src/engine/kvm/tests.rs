@@ -82,7 +82,7 @@ unsafe extern "C" {
 
 fn board(task: u32) -> (KvmEngine, Vec<Slot>) {
     // SAFETY: the assembly above defines 64 KiB of read-only bytes at this symbol.
-    let rom = unsafe { &*(&raw const arraybench_test_rom_start) };
+    let rom = unsafe { &arraybench_test_rom_start };
     let mut engine = KvmEngine::new(16, rom).expect("this machine has no usable /dev/kvm");
     let mut slots: Vec<Slot> = (0..24).map(|_| Slot::default()).collect();
     let face = |config: Vec<u8>| Face {

@@ -182,22 +182,22 @@ impl Window {
                 }
             }
             reg::VIRTIO_MMIO_QUEUE_DESC_LOW => {
-                set(queue, |q| q.set_desc_table_address(Some(value), None))
+                set(queue, |q| q.set_desc_table_address(Some(value), None));
             }
             reg::VIRTIO_MMIO_QUEUE_DESC_HIGH => {
-                set(queue, |q| q.set_desc_table_address(None, Some(value)))
+                set(queue, |q| q.set_desc_table_address(None, Some(value)));
             }
             reg::VIRTIO_MMIO_QUEUE_AVAIL_LOW => {
-                set(queue, |q| q.set_avail_ring_address(Some(value), None))
+                set(queue, |q| q.set_avail_ring_address(Some(value), None));
             }
             reg::VIRTIO_MMIO_QUEUE_AVAIL_HIGH => {
-                set(queue, |q| q.set_avail_ring_address(None, Some(value)))
+                set(queue, |q| q.set_avail_ring_address(None, Some(value)));
             }
             reg::VIRTIO_MMIO_QUEUE_USED_LOW => {
-                set(queue, |q| q.set_used_ring_address(Some(value), None))
+                set(queue, |q| q.set_used_ring_address(Some(value), None));
             }
             reg::VIRTIO_MMIO_QUEUE_USED_HIGH => {
-                set(queue, |q| q.set_used_ring_address(None, Some(value)))
+                set(queue, |q| q.set_used_ring_address(None, Some(value)));
             }
             reg::VIRTIO_MMIO_STATUS => self.write_status(index, value, slot),
             _ => {}
