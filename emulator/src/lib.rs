@@ -15,5 +15,7 @@ pub mod board;
 pub mod engine;
 /// Rig and board files.
 pub mod rig;
+/// The cores that several boards share.
+pub mod shared;
 /// What driver and device see of each other in one device slot.
 pub mod slot;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use devices::board_control::ResetReason;
 use devices::event::DeviceEvent;
 use devices::power::{OperationKind, Shape};
 use devices::time::Nanos;
@@ -79,51 +80,6 @@ pub enum EventKind {
         /// The board's serial number.
         serial: String,
     },
-}
-
-/// Why a board starts to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetReason {
-    /// Power came.
-    PowerOn,
-    /// A cold reset.
-    Cold,
-    /// A warm reset.
-    Warm,
-    /// The watchdog ran out.
-    Watchdog,
-    /// It had crashed.
-    Crash,
-    /// Its partner let it go.
-    Released,
-}
-
-impl ResetReason {
-    /// The number in board control's configuration space.
-    pub fn code(self) -> u32 {
-        match self {
-            ResetReason::PowerOn => 0,
-            ResetReason::Cold => 1,
-            ResetReason::Warm => 2,
-            ResetReason::Watchdog => 3,
-            ResetReason::Crash => 4,
-            ResetReason::Released => 5,
-        }
-    }
-}
-
-impl fmt::Display for ResetReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ResetReason::PowerOn => "power-on",
-            ResetReason::Cold => "cold-reset",
-            ResetReason::Warm => "warm-reset",
-            ResetReason::Watchdog => "watchdog",
-            ResetReason::Crash => "crash",
-            ResetReason::Released => "released",
-        })
-    }
 }
 
 /// The letter of a controller slot: 0 is A.
