@@ -10,6 +10,8 @@
 
 /// Structured notices a device makes of what happened to it.
 pub mod event;
+/// Dual flash: SPI NOR chips behind a virtio SPI controller.
+pub mod flash;
 /// Byte stores behind flash chips and member disks: memory or file.
 pub mod medium;
 /// What a loss of power does to an operation in progress.
