@@ -8,15 +8,22 @@
 //! files except behind [`medium::Medium`], and any `Err` or panic caused by what a guest does —
 //! guest trouble becomes a device status and an [`event::DeviceEvent`].
 
+/// Board control: waiting, identity, traces, resets and the way to the midplane.
+pub mod board_control;
 /// Structured notices a device makes of what happened to it.
 pub mod event;
 /// Dual flash: SPI NOR chips behind a virtio SPI controller.
 pub mod flash;
 /// Byte stores behind flash chips and member disks: memory or file.
 pub mod medium;
+/// What the controllers of a chassis share: locks, hold lines and the calendar clock.
+pub mod midplane;
 /// What a loss of power does to an operation in progress.
 pub mod power;
 /// Virtual time.
 pub mod time;
 /// What every virtio device has in common.
 pub mod virtio;
+
+#[cfg(test)]
+mod test_driver;
