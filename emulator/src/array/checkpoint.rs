@@ -4,6 +4,7 @@
 //! engine saves. Media share unchanged chunks with the checkpoint, RAM shares unchanged pages
 //! with the checkpoint before it.
 
+use devices::board_control::ResetReason;
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ pub struct SavedArray {
     seed: u64,
     shared: Shared,
     boards: Vec<SavedBoard>,
-    crash_resets: Vec<Option<Nanos>>,
+    leaving_reset: Vec<Option<(Nanos, ResetReason)>>,
     shelf_powered: bool,
     cuts: Vec<ArmedCut>,
     next_cut: u32,
@@ -75,7 +76,7 @@ impl Array {
             seed: self.seed,
             shared: self.shared.clone(),
             boards,
-            crash_resets: self.crash_resets.clone(),
+            leaving_reset: self.leaving_reset.clone(),
             shelf_powered: self.shelf_powered,
             cuts: self.cuts.clone(),
             next_cut: self.next_cut,
@@ -90,7 +91,8 @@ impl Array {
     /// # Errors
     /// The checkpoint is of another rig.
     pub fn restore(&mut self, saved: &SavedArray) -> Result<(), ArrayError> {
-        if saved.boards.len() != self.boards.len() || saved.crash_resets.len() != self.boards.len()
+        if saved.boards.len() != self.boards.len()
+            || saved.leaving_reset.len() != self.boards.len()
         {
             return Err(ArrayError::Checkpoint("it has another number of controller slots"));
         }
@@ -102,7 +104,7 @@ impl Array {
         self.now = saved.now;
         self.seed = saved.seed;
         self.shared.clone_from(&saved.shared);
-        self.crash_resets.clone_from(&saved.crash_resets);
+        self.leaving_reset.clone_from(&saved.leaving_reset);
         self.shelf_powered = saved.shelf_powered;
         self.cuts.clone_from(&saved.cuts);
         self.next_cut = saved.next_cut;

@@ -9,11 +9,12 @@ mod event;
 mod operate;
 mod power;
 mod step;
+mod wiring;
 
-use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use devices::board_control::BoardIdentity;
+use devices::board_control::{BoardIdentity, ResetReason};
 use devices::midplane::Midplane;
 use devices::network::Segment;
 use devices::service_media::ServiceMedia;
@@ -26,6 +27,7 @@ pub use self::event::{ArrayEvent, EventKind, Source, slot_letter};
 use self::power::ArmedCut;
 pub use self::power::{CutPoint, PowerDomain};
 pub use self::step::Step;
+pub use self::wiring::{Storage, WiringError};
 use crate::board::Board;
 use crate::engine::kvm::KvmEngine;
 use crate::engine::{Engine, EngineError};
@@ -45,6 +47,8 @@ pub struct ArrayParts {
     pub calendar_base: u64,
     /// What happens to a board that crashed.
     pub crash_policy: CrashPolicy,
+    /// Host CPU time after which a board that touches no device counts as hung.
+    pub hang_limit: Duration,
     /// Decides every detail that a power cut's shape leaves open.
     pub seed: u64,
 }
@@ -52,12 +56,16 @@ pub struct ArrayParts {
 /// What happens to a board that crashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CrashPolicy {
-    /// A cold reset after this time.
-    Reset(Nanos),
-    /// It stays down until somebody resets it.
+    /// A cold reset at the end of the instant.
     #[default]
+    Reset,
+    /// It stays down until somebody resets it.
     StayDown,
 }
+
+/// How long a reset lasts. More than nothing, so that a board that resets itself at once, for ever,
+/// cannot stop the clock.
+pub const RESET_PULSE: Nanos = Nanos::from_millis(1);
 
 /// A virtual array. See the module.
 #[derive(Debug)]
@@ -67,8 +75,8 @@ pub struct Array {
     shared: Shared,
     boards: Vec<Board>,
     crash_policy: CrashPolicy,
-    /// When each crashed board is reset by policy.
-    crash_resets: Vec<Option<Nanos>>,
+    /// When each board leaves reset, and why it was reset.
+    leaving_reset: Vec<Option<(Nanos, ResetReason)>>,
     shelf_powered: bool,
     cuts: Vec<ArmedCut>,
     next_cut: u32,
@@ -128,7 +136,7 @@ impl Array {
             identity.slot = u32::try_from(index).unwrap_or(u32::MAX);
             identity.slots = count;
             let failed = |source| ArrayError::Engine { board: slot_letter(index), source };
-            let engine = KvmEngine::new(identity.ram_mib, &parts.rom).map_err(failed)?;
+            let engine = KvmEngine::new(identity.ram_mib, &parts.rom, parts.hang_limit).map_err(failed)?;
             let engine: Box<dyn Engine> = Box::new(engine);
             boards.push(Board::new(index, engine, identity, &mut shared));
         }
@@ -138,7 +146,7 @@ impl Array {
             shared,
             boards,
             crash_policy: parts.crash_policy,
-            crash_resets: vec![None; slots],
+            leaving_reset: vec![None; slots],
             shelf_powered: false,
             cuts: Vec::new(),
             next_cut: 0,
@@ -189,14 +197,5 @@ impl Array {
 
     fn note(&mut self, source: Source, kind: EventKind) {
         self.events.push(ArrayEvent { at: self.now, source, kind });
-    }
-}
-
-impl fmt::Display for CrashPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CrashPolicy::Reset(after) => write!(f, "reset after {after} s"),
-            CrashPolicy::StayDown => f.write_str("stay down"),
-        }
     }
 }

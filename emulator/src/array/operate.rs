@@ -6,14 +6,11 @@ use devices::power::{PowerLoss, Shape};
 use super::event::{EventKind, Source, slot_letter};
 use super::power::{ArmedCut, CutPoint, PowerDomain};
 use super::{Array, ArrayError};
-use crate::board::{Cpu, Unit};
+use crate::board::Controller;
 
 impl Array {
     /// Gives a domain power. What has power already is left alone.
-    ///
-    /// # Errors
-    /// The host cannot run a board.
-    pub fn power_on(&mut self, domain: PowerDomain) -> Result<(), ArrayError> {
+    pub fn power_on(&mut self, domain: PowerDomain) {
         self.note(Source::Chassis, EventKind::PoweredOn(domain));
         if domain.has_shelf() && !self.shelf_powered {
             self.shelf_powered = true;
@@ -22,16 +19,16 @@ impl Array {
             self.note_devices(Source::Shelf, events);
         }
         for slot in 0..self.boards.len() {
-            if domain.has_board(slot) && self.boards[slot].unit().is_some() {
-                self.power_board(slot)?;
+            if domain.has_board(slot) && self.boards[slot].controller().is_some() {
+                self.power_board(slot);
             }
         }
-        self.carry_out_midplane()
+        self.carry_out_midplane();
     }
 
-    fn power_board(&mut self, slot: usize) -> Result<(), ArrayError> {
+    fn power_board(&mut self, slot: usize) {
         if self.boards[slot].powered() {
-            return Ok(());
+            return;
         }
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.shared.midplane.set_powered(number, true);
@@ -40,32 +37,25 @@ impl Array {
         self.boards[slot].power_on();
         if self.shared.midplane.lines(number).held {
             self.note(Source::Board(slot), EventKind::Held);
-            return Ok(());
+        } else {
+            self.begin_reset(slot, ResetReason::PowerOn);
         }
-        self.boot(slot, ResetReason::PowerOn)
     }
 
     /// Takes a domain's power away at this instant. What is in progress is left in `shape`.
-    ///
-    /// # Errors
-    /// The host cannot run a board that this releases.
-    pub fn power_cut(&mut self, domain: PowerDomain, shape: Shape) -> Result<(), ArrayError> {
+    pub fn power_cut(&mut self, domain: PowerDomain, shape: Shape) {
         let seed = self.next_loss_seed();
-        self.lose_power(domain, PowerLoss { now: self.now, shape, seed })
+        self.lose_power(domain, PowerLoss { now: self.now, shape, seed });
     }
 
-    pub(super) fn lose_power(
-        &mut self,
-        domain: PowerDomain,
-        loss: PowerLoss,
-    ) -> Result<(), ArrayError> {
+    pub(super) fn lose_power(&mut self, domain: PowerDomain, loss: PowerLoss) {
         self.note(Source::Chassis, EventKind::PowerLost(domain));
         for slot in 0..self.boards.len() {
             if domain.has_board(slot) && self.boards[slot].powered() {
                 let number = u32::try_from(slot).unwrap_or(u32::MAX);
                 let notices = self.boards[slot].power_lost(loss, &mut self.shared);
                 self.note_board(slot, notices);
-                self.crash_resets[slot] = None;
+                self.leaving_reset[slot] = None;
                 self.shared.midplane.set_powered(number, false);
                 self.shared.backplane.set_link(slot, false);
                 self.shared.hosts.set_link(slot, false);
@@ -77,7 +67,7 @@ impl Array {
             self.shared.shelf.power_lost(loss, &mut events);
             self.note_devices(Source::Shelf, events);
         }
-        self.carry_out_midplane()
+        self.carry_out_midplane();
     }
 
     /// Resets a board from outside, as its reset button does.
@@ -90,48 +80,49 @@ impl Array {
         if !board.powered() {
             return Err(ArrayError::Slot { slot: letter, problem: "it has no power to reset it" });
         }
-        if *board.cpu() == Cpu::Held {
+        if self.shared.midplane.lines(u32::try_from(slot).unwrap_or(u32::MAX)).held {
             return Err(ArrayError::Slot { slot: letter, problem: "its partner holds it in reset" });
         }
-        self.boot(slot, reason)
+        self.begin_reset(slot, reason);
+        Ok(())
     }
 
-    /// Puts a unit into an empty slot; it stays without power until [`Array::power_on`].
+    /// Puts a controller into an empty slot; it stays without power until [`Array::power_on`].
     ///
     /// # Errors
     /// There is no such slot, or it is not empty.
-    pub fn insert(&mut self, slot: usize, unit: Unit) -> Result<(), ArrayError> {
+    pub fn insert(&mut self, slot: usize, controller: Controller) -> Result<(), ArrayError> {
         let board = self.boards.get_mut(slot).ok_or(ArrayError::NoSlot(slot))?;
-        if board.unit().is_some() {
+        if board.controller().is_some() {
             let problem = "there is a board in it already";
             return Err(ArrayError::Slot { slot: slot_letter(slot), problem });
         }
-        let serial = unit.serial.clone();
-        board.insert(unit);
+        let serial = controller.serial.clone();
+        board.insert(controller);
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.shared.midplane.set_present(number, true);
         self.note(Source::Board(slot), EventKind::Inserted { serial });
         Ok(())
     }
 
-    /// Pulls the unit out of a slot, powered or not; what was in progress in its flash is left
+    /// Pulls the controller out of a slot, powered or not; what was in progress in its flash is left
     /// torn.
     ///
     /// # Errors
     /// There is no such slot, or it is empty.
-    pub fn pull(&mut self, slot: usize) -> Result<Unit, ArrayError> {
+    pub fn pull(&mut self, slot: usize) -> Result<Controller, ArrayError> {
         let board = self.boards.get(slot).ok_or(ArrayError::NoSlot(slot))?;
         if board.powered() {
-            self.power_cut(PowerDomain::Board(slot), Shape::Torn)?;
+            self.power_cut(PowerDomain::board(slot), Shape::Torn);
         }
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.shared.midplane.set_present(number, false);
         let problem = "there is no board in it";
         let empty = ArrayError::Slot { slot: slot_letter(slot), problem };
-        let unit = self.boards[slot].remove().ok_or(empty)?;
-        self.note(Source::Board(slot), EventKind::Pulled { serial: unit.serial.clone() });
-        self.carry_out_midplane()?;
-        Ok(unit)
+        let controller = self.boards[slot].remove().ok_or(empty)?;
+        self.note(Source::Board(slot), EventKind::Pulled { serial: controller.serial.clone() });
+        self.carry_out_midplane();
+        Ok(controller)
     }
 
     /// Shows all boards what was inserted into or ejected from the service media slot.

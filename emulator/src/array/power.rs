@@ -6,37 +6,61 @@ use devices::power::{Operation, OperationKind, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Source, slot_letter};
+use crate::rig;
 
-/// What loses power together.
+/// What gets and loses power together: any set of boards, with or without the shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum PowerDomain {
-    /// One controller board with its flash.
-    Board(usize),
+pub struct PowerDomain {
+    /// Bit n: the board in slot n, with its flash.
+    boards: u8,
     /// The RAID shelf with its cache and member disks.
-    Shelf,
-    /// Everything.
-    Chassis,
+    shelf: bool,
 }
 
 impl PowerDomain {
+    /// The shelf alone.
+    pub const SHELF: PowerDomain = PowerDomain { boards: 0, shelf: true };
+    /// Everything.
+    pub const CHASSIS: PowerDomain = PowerDomain { boards: u8::MAX, shelf: true };
+
+    /// One board alone.
+    pub fn board(slot: usize) -> PowerDomain {
+        let bit = u32::try_from(slot).ok().and_then(|slot| 1_u8.checked_shl(slot));
+        PowerDomain { boards: bit.unwrap_or(0), shelf: false }
+    }
+
+    /// All of `units`.
+    pub fn of(units: &[rig::Unit]) -> PowerDomain {
+        let mut domain = PowerDomain { boards: 0, shelf: false };
+        for unit in units {
+            match unit {
+                rig::Unit::Board(slot) => domain.boards |= 1 << slot.index(),
+                rig::Unit::Shelf => domain.shelf = true,
+            }
+        }
+        domain
+    }
+
     /// Whether losing `self` takes the power from board `slot`.
     pub fn has_board(self, slot: usize) -> bool {
-        matches!(self, PowerDomain::Chassis) || self == PowerDomain::Board(slot)
+        self.boards & PowerDomain::board(slot).boards != 0
     }
 
     /// Whether losing `self` takes the power from the shelf.
     pub fn has_shelf(self) -> bool {
-        matches!(self, PowerDomain::Chassis | PowerDomain::Shelf)
+        self.shelf
     }
 }
 
 impl fmt::Display for PowerDomain {
+    /// `A`, `B+shelf`, `chassis`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PowerDomain::Board(slot) => write!(f, "{}", slot_letter(*slot)),
-            PowerDomain::Shelf => f.write_str("shelf"),
-            PowerDomain::Chassis => f.write_str("chassis"),
+        if *self == PowerDomain::CHASSIS {
+            return f.write_str("chassis");
         }
+        let boards = (0..8).filter(|slot| self.has_board(*slot)).map(|slot| slot_letter(slot).to_string());
+        let parts: Vec<String> = boards.chain(self.shelf.then(|| "shelf".to_owned())).collect();
+        f.write_str(&parts.join("+"))
     }
 }
 
@@ -86,9 +110,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn domains_have_names() {
+        let both = PowerDomain { boards: 3, shelf: true };
+        assert_eq!(both.to_string(), "A+B+shelf");
+        assert_eq!(PowerDomain::board(1).to_string(), "B");
+        assert_eq!(PowerDomain::CHASSIS.to_string(), "chassis");
+    }
+
+    #[test]
     fn the_nth_matching_operation_fires_once() {
         let point = CutPoint {
-            domain: PowerDomain::Board(0),
+            domain: PowerDomain::board(0),
             source: Source::Board(0),
             unit: Some(1),
             kind: Some(OperationKind::Program),

@@ -8,7 +8,7 @@ use devices::time::Nanos;
 
 use super::event::{EventKind, Source, slot_letter};
 use super::power::CutPoint;
-use super::{Array, ArrayError, CrashPolicy};
+use super::{Array, ArrayError, CrashPolicy, RESET_PULSE};
 use crate::board::{BoardNotice, Cpu};
 
 /// What a step came to.
@@ -56,11 +56,11 @@ impl Array {
     pub fn deadline(&mut self) -> Option<Nanos> {
         let shared = &mut self.shared;
         let boards = self.boards.iter_mut().filter_map(|board| board.deadline(shared)).min();
-        let crash_resets = self.crash_resets.iter().copied().flatten().min();
+        let resets = self.leaving_reset.iter().flatten().map(|(at, _)| *at).min();
         let shelf = self.shared.shelf.deadline();
         let networks =
             self.shared.backplane.deadline().into_iter().chain(self.shared.hosts.deadline());
-        boards.into_iter().chain(crash_resets).chain(shelf).chain(networks).min()
+        boards.into_iter().chain(resets).chain(shelf).chain(networks).min()
     }
 
     fn run_board(&mut self, slot: usize) -> Result<(), ArrayError> {
@@ -72,16 +72,17 @@ impl Array {
             Cpu::Crashed(report) => Some(EventKind::Crashed(report)),
             Cpu::Hung(report) => Some(EventKind::Hung(report)),
             Cpu::Halted => Some(EventKind::Halted),
-            Cpu::Off | Cpu::Held | Cpu::Live => None,
+            Cpu::Off | Cpu::InReset | Cpu::Live => None,
         };
         if let Some(kind) = stopped {
             let crashed = matches!(kind, EventKind::Crashed(_));
             self.note(Source::Board(slot), kind);
-            if let (true, CrashPolicy::Reset(after)) = (crashed, self.crash_policy) {
-                self.crash_resets[slot] = Some(self.now + after);
+            if crashed && self.crash_policy == CrashPolicy::Reset {
+                self.begin_reset(slot, ResetReason::Crash);
             }
         }
-        self.settle(slot)
+        self.settle(slot);
+        Ok(())
     }
 
     /// Serves every device whose time may have come.
@@ -95,30 +96,32 @@ impl Array {
                 self.boards[slot].service(self.now, &mut self.shared, &mut notices);
                 self.note_board(slot, notices);
             }
-            if self.crash_resets[slot].is_some_and(|at| at <= self.now) {
-                self.boot(slot, ResetReason::Crash)?;
+            if let Some((at, reason)) = self.leaving_reset[slot]
+                && at <= self.now
+            {
+                self.leave_reset(slot, reason)?;
             }
-            self.settle(slot)?;
+            self.settle(slot);
         }
         Ok(())
     }
 
     /// Carries out what a board's run or service asked for: its own reset, other boards' hold
     /// lines, fences, and armed power cuts.
-    fn settle(&mut self, slot: usize) -> Result<(), ArrayError> {
+    fn settle(&mut self, slot: usize) {
         if let Some(kind) = self.boards[slot].take_reset_request() {
             let reason = match kind {
                 ResetKind::Cold => ResetReason::Cold,
                 ResetKind::Warm => ResetReason::Warm,
                 ResetKind::Watchdog => ResetReason::Watchdog,
             };
-            self.boot(slot, reason)?;
+            self.begin_reset(slot, reason);
         }
-        self.carry_out_midplane()?;
-        self.fire_cuts()
+        self.carry_out_midplane();
+        self.fire_cuts();
     }
 
-    pub(super) fn carry_out_midplane(&mut self) -> Result<(), ArrayError> {
+    pub(super) fn carry_out_midplane(&mut self) {
         for command in self.shared.midplane.take_commands() {
             let (MidplaneCommand::Hold(slot)
             | MidplaneCommand::Release(slot)
@@ -127,26 +130,30 @@ impl Array {
             let Some(board) = self.boards.get_mut(port) else { continue };
             match command {
                 MidplaneCommand::Hold(_) if board.powered() => {
-                    board.hold(&mut self.shared);
-                    self.crash_resets[port] = None;
+                    board.stop_in_reset(&mut self.shared);
+                    self.leaving_reset[port] = None;
                     self.note(Source::Board(port), EventKind::Held);
                 }
                 MidplaneCommand::Release(_) if board.powered() => {
-                    self.boot(port, ResetReason::Released)?;
+                    self.begin_reset(port, ResetReason::Released);
                 }
                 MidplaneCommand::Fence(_) => self.shared.shelf.fence(port),
                 MidplaneCommand::Hold(_) | MidplaneCommand::Release(_) => {}
             }
         }
-        Ok(())
     }
 
-    /// Lets a powered board leave reset.
-    pub(super) fn boot(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
-        self.crash_resets[slot] = None;
+    /// Puts a powered board into reset; it leaves after [`RESET_PULSE`].
+    pub(super) fn begin_reset(&mut self, slot: usize, reason: ResetReason) {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.shared.midplane.slot_reset(number);
         self.shared.shelf.unfence(slot);
+        self.boards[slot].stop_in_reset(&mut self.shared);
+        self.leaving_reset[slot] = Some((self.now + RESET_PULSE, reason));
+    }
+
+    fn leave_reset(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
+        self.leaving_reset[slot] = None;
         let board = &mut self.boards[slot];
         board
             .boot(reason, self.now, &mut self.shared)
@@ -158,7 +165,7 @@ impl Array {
 
     /// Looks at the operations that began since the last look, and cuts the power where a cut was
     /// armed for one of them.
-    fn fire_cuts(&mut self) -> Result<(), ArrayError> {
+    fn fire_cuts(&mut self) {
         while self.examined < self.events.len() {
             let event = &self.events[self.examined];
             self.examined += 1;
@@ -177,10 +184,9 @@ impl Array {
                 let CutPoint { domain, shape, seed, .. } = cut.point;
                 let fired = EventKind::CutFired { cut: cut.id, operation: operation.kind, shape };
                 self.note(source, fired);
-                self.lose_power(domain, PowerLoss { now: self.now, shape, seed })?;
+                self.lose_power(domain, PowerLoss { now: self.now, shape, seed });
             }
         }
-        Ok(())
     }
 
     /// A fresh seed for a power loss nobody gave one.

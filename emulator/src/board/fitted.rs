@@ -15,7 +15,7 @@ use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
 use serde::{Deserialize, Serialize};
 use virtio_queue::QueueT;
 
-use super::unit::Unit;
+use super::controller::Controller;
 use crate::shared::Shared;
 use crate::slot::{Face, Slot};
 
@@ -50,7 +50,7 @@ pub(super) struct Fitted {
     panel: PanelVirtio,
 }
 
-/// The cores that belong to the slot and not to the unit in it.
+/// The cores that belong to the slot and not to the controller in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LocalCores {
     pub(super) control: BoardControl,
@@ -71,7 +71,7 @@ impl LocalCores {
 /// Everything a device may work on, borrowed for one call.
 pub(super) struct Cores<'a> {
     pub(super) local: &'a mut LocalCores,
-    pub(super) unit: Option<&'a mut Unit>,
+    pub(super) controller: Option<&'a mut Controller>,
     pub(super) shared: &'a mut Shared,
 }
 
@@ -140,14 +140,14 @@ impl Fitted {
     }
 
     fn with<V: Visit>(&mut self, index: usize, cores: &mut Cores<'_>, visit: V) -> Option<V::Answer> {
-        let Cores { local, unit, shared } = cores;
+        let Cores { local, controller, shared } = cores;
         Some(match index {
             CONTROL => {
                 let board = &mut local.control;
                 let mut core = BoardControlCore { board, midplane: &mut shared.midplane };
                 visit.visit(&mut self.control, &mut core)
             }
-            FLASH_SLOT => visit.visit(&mut self.flash, &mut &mut unit.as_mut()?.flash),
+            FLASH_SLOT => visit.visit(&mut self.flash, &mut &mut controller.as_mut()?.flash),
             SHELF => visit.visit(&mut self.shelf, &mut &mut shared.shelf),
             MEDIA => visit.visit(&mut self.media, &mut &mut shared.media),
             CONSOLE => visit.visit(&mut self.console, &mut &mut local.console),

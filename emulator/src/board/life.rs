@@ -6,7 +6,7 @@ use devices::power::PowerLoss;
 use devices::time::Nanos;
 
 use super::fitted::{CONTROL, Cores, SLOTS};
-use super::{Board, BoardNotice, Cpu, Unit};
+use super::{Board, BoardNotice, Cpu, Controller};
 use crate::engine::{CrashReport, EngineError, Reset, Stop};
 use crate::shared::Shared;
 
@@ -19,7 +19,7 @@ const LAST_WORDS_BYTES: usize = 512;
 impl Board {
     /// Gives every device slot its face.
     pub(crate) fn fit_faces(&mut self, shared: &mut Shared) {
-        let mut cores = Cores { local: &mut self.local, unit: self.unit.as_mut(), shared };
+        let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
         for (index, slot) in self.slots.iter_mut().enumerate() {
             slot.fit(self.fitted.face(index, &mut cores).unwrap_or_default());
             self.engine.refresh(index, slot);
@@ -28,7 +28,7 @@ impl Board {
 
     /// Shows the driver configuration that changed from outside (a medium was inserted …).
     pub(crate) fn refresh_faces(&mut self, shared: &mut Shared) {
-        let mut cores = Cores { local: &mut self.local, unit: self.unit.as_mut(), shared };
+        let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let config = self.fitted.face(index, &mut cores).map(|face| face.config);
             if let Some(config) = config.filter(|config| *config != slot.face.config) {
@@ -39,25 +39,25 @@ impl Board {
         }
     }
 
-    /// Puts a unit into the empty slot.
-    pub(crate) fn insert(&mut self, unit: Unit) {
+    /// Puts a controller into the empty slot.
+    pub(crate) fn insert(&mut self, controller: Controller) {
         let identity = &mut self.local.control.identity;
-        identity.serial.clone_from(&unit.serial);
+        identity.serial.clone_from(&controller.serial);
         identity.boots = 0;
-        self.unit = Some(unit);
+        self.controller = Some(controller);
     }
 
-    /// Takes the unit out; it has lost power before.
-    pub(crate) fn remove(&mut self) -> Option<Unit> {
-        self.unit.take()
+    /// Takes the controller out; it has lost power before.
+    pub(crate) fn remove(&mut self) -> Option<Controller> {
+        self.controller.take()
     }
 
-    /// Power comes: the unit's chips start up. The CPU stays in reset until [`Board::boot`].
+    /// Power comes: the controller's chips start up. The CPU stays in reset until [`Board::boot`].
     pub(crate) fn power_on(&mut self) {
         self.powered = true;
-        self.cpu = Cpu::Held;
-        if let Some(unit) = &mut self.unit {
-            unit.flash.power_on();
+        self.cpu = Cpu::InReset;
+        if let Some(controller) = &mut self.controller {
+            controller.flash.power_on();
         }
     }
 
@@ -67,7 +67,7 @@ impl Board {
         self.powered = false;
         self.cpu = Cpu::Off;
         self.forget_requests(shared);
-        let failed = self.unit.as_mut().and_then(|unit| unit.flash.power_lost(loss).err());
+        let failed = self.controller.as_mut().and_then(|controller| controller.flash.power_lost(loss).err());
         self.flush_last_words()
             .into_iter()
             .chain(failed.map(|error| {
@@ -77,8 +77,8 @@ impl Board {
     }
 
     /// The reset line is pulled: the CPU stops and requests in progress are dropped.
-    pub(crate) fn hold(&mut self, shared: &mut Shared) {
-        self.cpu = Cpu::Held;
+    pub(crate) fn stop_in_reset(&mut self, shared: &mut Shared) {
+        self.cpu = Cpu::InReset;
         self.forget_requests(shared);
     }
 
@@ -100,10 +100,10 @@ impl Board {
     }
 
     fn forget_requests(&mut self, shared: &mut Shared) {
-        let mut cores = Cores { local: &mut self.local, unit: self.unit.as_mut(), shared };
+        let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
         self.fitted.reset(&mut cores);
-        if let Some(unit) = &mut self.unit {
-            unit.flash.abandon();
+        if let Some(controller) = &mut self.controller {
+            controller.flash.abandon();
         }
         for slot in &mut self.slots {
             slot.reset();
@@ -168,7 +168,7 @@ impl Board {
                 continue;
             }
             let slot = &mut self.slots[index];
-            let mut cores = Cores { local: &mut self.local, unit: self.unit.as_mut(), shared };
+            let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
             let memory = self.engine.memory();
             let serviced =
                 self.fitted.service(index, &mut cores, slot, memory, now, &mut events);

@@ -1,4 +1,4 @@
-//! One controller slot: the unit in it, its device slots, its CPU and its life.
+//! One controller slot: the controller in it, its device slots, its CPU and its life.
 //!
 //! ```text
 //!              power on                      reset, watchdog, crash policy
@@ -7,14 +7,14 @@
 //!    └─────┘ ◄─────────── └──────────────────┘             │
 //!      ▲      power cut     │ hold    ▲ release  ┌─────────┴──────────┐
 //!      │                    ▼         │          │ crashed/hung/halted│
-//!      └──────────────── ┌──────┐─────┘          └────────────────────┘
-//!                        │ held │
-//!                        └──────┘
+//!      └──────────────── ┌────────┐───┘          └────────────────────┘
+//!                        │in reset│
+//!                        └────────┘
 //! ```
 
 mod fitted;
 mod life;
-mod unit;
+mod controller;
 
 use devices::board_control::BoardIdentity;
 use devices::console::Console;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::fitted::{Fitted, LocalCores};
 pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
-pub use self::unit::Unit;
+pub use self::controller::Controller;
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
 use crate::shared::Shared;
 use crate::slot::{SavedSlot, Slot};
@@ -35,8 +35,8 @@ use crate::slot::{SavedSlot, Slot};
 pub enum Cpu {
     /// No power, or no board.
     Off,
-    /// Kept in reset by its partner.
-    Held,
+    /// In reset: about to boot, or held by its partner.
+    InReset,
     /// Running, or waiting for an event.
     Live,
     /// It could not continue.
@@ -64,7 +64,7 @@ pub struct Board {
     slots: Vec<Slot>,
     fitted: Fitted,
     local: LocalCores,
-    unit: Option<Unit>,
+    controller: Option<Controller>,
     cpu: Cpu,
     powered: bool,
     last_words: String,
@@ -77,7 +77,7 @@ pub struct SavedBoard {
     slots: Vec<SavedSlot>,
     fitted: Fitted,
     local: LocalCores,
-    unit: Option<Unit>,
+    controller: Option<Controller>,
     cpu: Cpu,
     powered: bool,
     last_words: String,
@@ -97,7 +97,7 @@ impl Board {
             slots: (0..fitted::SLOTS).map(|_| Slot::default()).collect(),
             fitted: Fitted::new(index),
             local: LocalCores::new(identity),
-            unit: None,
+            controller: None,
             cpu: Cpu::Off,
             powered: false,
             last_words: String::new(),
@@ -106,14 +106,14 @@ impl Board {
         board
     }
 
-    /// The unit in the slot.
-    pub fn unit(&self) -> Option<&Unit> {
-        self.unit.as_ref()
+    /// The controller in the slot.
+    pub fn controller(&self) -> Option<&Controller> {
+        self.controller.as_ref()
     }
 
-    /// The unit in the slot, to inject faults or look into its flash.
-    pub fn unit_mut(&mut self) -> Option<&mut Unit> {
-        self.unit.as_mut()
+    /// The controller in the slot, to inject faults or look into its flash.
+    pub fn controller_mut(&mut self) -> Option<&mut Controller> {
+        self.controller.as_mut()
     }
 
     /// What the CPU does.
@@ -126,7 +126,7 @@ impl Board {
         self.powered
     }
 
-    /// Resets since the unit was put into the slot.
+    /// Resets since the controller was put into the slot.
     pub fn boots(&self) -> u32 {
         self.local.control.identity.boots
     }
@@ -162,7 +162,7 @@ impl Board {
             slots: self.slots.iter().map(Slot::save).collect(),
             fitted: self.fitted.clone(),
             local: self.local.clone(),
-            unit: self.unit.clone(),
+            controller: self.controller.clone(),
             cpu: self.cpu.clone(),
             powered: self.powered,
             last_words: self.last_words.clone(),
@@ -180,7 +180,7 @@ impl Board {
         }
         self.fitted.clone_from(&saved.fitted);
         self.local.clone_from(&saved.local);
-        self.unit.clone_from(&saved.unit);
+        self.controller.clone_from(&saved.controller);
         self.cpu = saved.cpu.clone();
         self.powered = saved.powered;
         self.last_words.clone_from(&saved.last_words);
@@ -189,6 +189,6 @@ impl Board {
 
     /// When a device of this board next has something to do by itself.
     pub(crate) fn deadline(&self, shared: &mut Shared) -> Option<Nanos> {
-        self.fitted.deadline(&self.slots, &self.local, self.unit.as_ref(), shared)
+        self.fitted.deadline(&self.slots, &self.local, self.controller.as_ref(), shared)
     }
 }

@@ -1,6 +1,7 @@
 //! The engine against small ROMs written for it: what the reference firmware never does.
 
 use std::arch::global_asm;
+use std::time::Duration;
 
 use super::{KvmEngine, WINDOW_BASE};
 use crate::engine::{Engine, Reset, Stop};
@@ -80,10 +81,12 @@ unsafe extern "C" {
     static arraybench_test_rom_start: [u8; 0x10000];
 }
 
+const HANG_LIMIT: Duration = Duration::from_millis(200);
+
 fn board(task: u32) -> (KvmEngine, Vec<Slot>) {
     // SAFETY: the assembly above defines 64 KiB of read-only bytes at this symbol.
     let rom = unsafe { &arraybench_test_rom_start };
-    let mut engine = KvmEngine::new(16, rom).expect("this machine has no usable /dev/kvm");
+    let mut engine = KvmEngine::new(16, rom, HANG_LIMIT).expect("this machine has no usable /dev/kvm");
     let mut slots: Vec<Slot> = (0..24).map(|_| Slot::default()).collect();
     let face = |config: Vec<u8>| Face {
         device_id: 38,
@@ -194,5 +197,5 @@ fn broken_register_rules_are_noted_and_harm_nobody() {
 
 #[test]
 fn a_rom_over_64_kib_is_refused() {
-    assert!(KvmEngine::new(16, &[0; 65537]).is_err());
+    assert!(KvmEngine::new(16, &[0; 65537], HANG_LIMIT).is_err());
 }

@@ -3,10 +3,10 @@
 use devices::flash::SpiBus;
 use serde::{Deserialize, Serialize};
 
-/// A controller unit: its serial number and its flash. RAM, rings and roles stay behind when it is
+/// A controller controller: its serial number and its flash. RAM, rings and roles stay behind when it is
 /// pulled; what is in the flash goes with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Unit {
+pub struct Controller {
     /// Serial number, ASCII.
     pub serial: String,
     /// The flash chips.
