@@ -10,6 +10,8 @@
 
 /// Board control: waiting, identity, traces, resets and the way to the midplane.
 pub mod board_control;
+/// The console: human text, line by line.
+pub mod console;
 /// Structured notices a device makes of what happened to it.
 pub mod event;
 /// Dual flash: SPI NOR chips behind a virtio SPI controller.
@@ -18,6 +20,10 @@ pub mod flash;
 pub mod medium;
 /// What the controllers of a chassis share: locks, hold lines and the calendar clock.
 pub mod midplane;
+/// Ethernet segments and the network ports on them.
+pub mod network;
+/// The front panel: a small picture that firmware draws.
+pub mod panel;
 /// What a loss of power does to an operation in progress.
 pub mod power;
 /// Virtual time.

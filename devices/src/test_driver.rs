@@ -219,23 +219,29 @@ pub(crate) fn hostile(
     queues: usize,
     contents: impl Strategy<Value = Vec<u8>>,
 ) -> impl Strategy<Value = Hostile> {
+    // Nearly right on the whole: a device that needs a reset is not asked much.
     let address = prop_oneof![
-        8 => (0_u64..64).prop_map(|n| BUFFERS + 32 * n),
+        60 => (0_u64..64).prop_map(|n| BUFFERS + 32 * n),
         1 => Just(0x1000),
         1 => any::<u64>(),
         1 => Just(MEMORY_BYTES as u64 - 8),
     ];
     let length = prop_oneof![
-        8 => select(vec![0_u32, 1, 4, 12, 16, 24, 32, 40, 48, 64, 408, 1600, 9100]),
+        60 => select(vec![0_u32, 1, 4, 12, 16, 24, 32, 40, 48, 64, 408, 1600, 9100]),
         1 => any::<u32>(),
     ];
-    let flags = prop_oneof![8 => 0_u16..4, 1 => any::<u16>()];
-    let next = prop_oneof![8 => 0..TABLE, 1 => any::<u16>()];
-    let heads = vec(prop_oneof![8 => 0..TABLE, 1 => any::<u16>()], 0..16);
-    let lie = prop_oneof![8 => Just(0_u16), 1 => any::<u16>()];
+    let flags = prop_oneof![60 => select(vec![0, NEXT, NEXT, WRITE]), 1 => any::<u16>()];
+    let next = prop_oneof![60 => Just(None), 1 => any::<u16>().prop_map(Some)];
+    let heads = vec(prop_oneof![100 => 0..TABLE, 1 => any::<u16>()], 0..16);
+    let lie = prop_oneof![20 => Just(0_u16), 1 => any::<u16>()];
     let descriptors = vec((address, length, flags, next), usize::from(TABLE));
     let ring = (descriptors, heads, lie).prop_map(|(descriptors, heads, lie)| HostileRing {
-        descriptors,
+        descriptors: (1..)
+            .zip(descriptors)
+            .map(|(following, (address, length, flags, next))| {
+                (address, length, flags, next.unwrap_or(following % TABLE))
+            })
+            .collect(),
         heads,
         lie,
     });
