@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use devices::board_control::{BoardIdentity, ResetReason};
 use devices::midplane::Midplane;
-use devices::network::Segment;
+use devices::network::{PortSettings, Segment};
 use devices::service_media::ServiceMedia;
 use devices::shelf::Shelf;
 use devices::time::Nanos;
@@ -43,6 +43,10 @@ pub struct ArrayParts {
     pub rom: Arc<[u8]>,
     /// The RAID shelf.
     pub shelf: Shelf,
+    /// How fast the backplane link is.
+    pub backplane: PortSettings,
+    /// How fast the host link is.
+    pub host_link: PortSettings,
     /// Calendar clock at virtual time 0, seconds since 1970-01-01.
     pub calendar_base: u64,
     /// What happens to a board that crashed.
@@ -127,10 +131,14 @@ impl Array {
             midplane: Midplane::new(count, parts.calendar_base),
             shelf: parts.shelf,
             media: ServiceMedia::default(),
-            backplane: Segment::new(slots),
-            hosts: Segment::new(slots + 1),
+            backplane: Segment::new(slots, parts.backplane),
+            hosts: Segment::new(slots + 1, parts.host_link),
         };
-        shared.hosts.set_link(slots, true);
+        // The host's end of its link is always lit; the boards' ends follow their power.
+        for slot in 0..slots {
+            shared.backplane.set_powered(slot, false);
+            shared.hosts.set_powered(slot, false);
+        }
         let mut boards = Vec::with_capacity(slots);
         for (index, mut identity) in parts.identities.into_iter().enumerate() {
             identity.slot = u32::try_from(index).unwrap_or(u32::MAX);

@@ -32,8 +32,8 @@ impl Array {
         }
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.shared.midplane.set_powered(number, true);
-        self.shared.backplane.set_link(slot, true);
-        self.shared.hosts.set_link(slot, true);
+        self.shared.backplane.set_powered(slot, true);
+        self.shared.hosts.set_powered(slot, true);
         self.boards[slot].power_on();
         if self.shared.midplane.lines(number).held {
             self.note(Source::Board(slot), EventKind::Held);
@@ -57,8 +57,8 @@ impl Array {
                 self.note_board(slot, notices);
                 self.leaving_reset[slot] = None;
                 self.shared.midplane.set_powered(number, false);
-                self.shared.backplane.set_link(slot, false);
-                self.shared.hosts.set_link(slot, false);
+                self.shared.backplane.set_powered(slot, false);
+                self.shared.hosts.set_powered(slot, false);
             }
         }
         if domain.has_shelf() && self.shelf_powered {

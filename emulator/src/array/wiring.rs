@@ -6,6 +6,7 @@ use std::sync::Arc;
 use devices::board_control::{BankEntry, BoardIdentity};
 use devices::flash::{FlashChip, FlashPart, Geometry, SpiBus, Timings};
 use devices::medium::{Medium, MediumError};
+use devices::network::PortSettings;
 use thiserror::Error;
 
 use super::{Array, ArrayError, ArrayParts, CrashPolicy};
@@ -96,6 +97,8 @@ impl Array {
             identities: rig.slots().map(|_| identity.clone()).collect(),
             rom,
             shelf: shelf(rig, storage)?,
+            backplane: port(rig.links.backplane_latency),
+            host_link: port(rig.links.host_latency),
             calendar_base: rig.calendar_start_s,
             crash_policy: match rig.on_crash {
                 rig::CrashPolicy::Reset => CrashPolicy::Reset,
@@ -104,8 +107,16 @@ impl Array {
             hang_limit: std::time::Duration::from_nanos(rig.hang_limit.0.0),
             seed,
         };
-        Ok(Array::new(parts)?)
+        let mut array = Array::new(parts)?;
+        for (slot, name) in rig.slots().enumerate() {
+            array.shared_mut().hosts.set_cable(slot, rig.is_cabled(name));
+        }
+        Ok(array)
     }
+}
+
+fn port(latency: rig::Span) -> PortSettings {
+    PortSettings { latency: latency.0, ..PortSettings::default() }
 }
 
 /// What the chassis tells every board.
