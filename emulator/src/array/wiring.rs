@@ -77,7 +77,10 @@ impl Controller {
                 .map_err(|error| impossible(error.to_string()))?;
             chips.push(chip);
         }
-        Ok(Controller { serial: serial.to_owned(), flash: SpiBus::new(chips) })
+        Ok(Controller {
+            serial: serial.to_owned(),
+            flash: SpiBus::new(chips),
+        })
     }
 }
 
@@ -109,14 +112,20 @@ impl Array {
         };
         let mut array = Array::new(parts)?;
         for (slot, name) in rig.slots().enumerate() {
-            array.shared_mut().hosts.set_cable(slot, rig.is_cabled(name));
+            array
+                .shared_mut()
+                .hosts
+                .set_cable(slot, rig.is_cabled(name));
         }
         Ok(array)
     }
 }
 
 fn port(latency: rig::Span) -> PortSettings {
-    PortSettings { latency: latency.0, ..PortSettings::default() }
+    PortSettings {
+        latency: latency.0,
+        ..PortSettings::default()
+    }
 }
 
 /// What the chassis tells every board.
@@ -143,7 +152,9 @@ fn identity(rig: &Rig) -> BoardIdentity {
 /// The names of the files an array with [`Storage::Folder`] makes for its shelf.
 pub fn shelf_files(folder: &Path, rig: &Rig) -> Vec<PathBuf> {
     let disks = rig.shelf.members + rig.shelf.spares;
-    (0..disks).map(|index| folder.join(disk_name(index))).collect()
+    (0..disks)
+        .map(|index| folder.join(disk_name(index)))
+        .collect()
 }
 
 fn disk_name(index: u32) -> String {

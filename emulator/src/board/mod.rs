@@ -12,9 +12,9 @@
 //!                        └────────┘
 //! ```
 
+mod controller;
 mod fitted;
 mod life;
-mod controller;
 
 use devices::board_control::BoardIdentity;
 use devices::console::Console;
@@ -23,9 +23,9 @@ use devices::panel::Panel;
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
-use self::fitted::{Fitted, LocalCores};
-pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
 pub use self::controller::Controller;
+pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
+use self::fitted::{Fitted, LocalCores};
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
 use crate::shared::Shared;
 use crate::slot::{SavedSlot, Slot};
@@ -171,7 +171,9 @@ impl Board {
 
     pub(crate) fn restore(&mut self, saved: &SavedBoard) -> Result<(), EngineError> {
         if saved.slots.len() != self.slots.len() {
-            return Err(EngineError::Checkpoint("it has another number of device slots"));
+            return Err(EngineError::Checkpoint(
+                "it has another number of device slots",
+            ));
         }
         self.engine.restore(&saved.engine)?;
         for (index, (slot, saved)) in self.slots.iter_mut().zip(&saved.slots).enumerate() {
@@ -189,6 +191,7 @@ impl Board {
 
     /// When a device of this board next has something to do by itself.
     pub(crate) fn deadline(&self, shared: &mut Shared) -> Option<Nanos> {
-        self.fitted.deadline(&self.slots, &self.local, self.controller.as_ref(), shared)
+        self.fitted
+            .deadline(&self.slots, &self.local, self.controller.as_ref(), shared)
     }
 }
