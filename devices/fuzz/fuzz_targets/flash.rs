@@ -4,6 +4,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use arraybench_devices_fuzz::{Poked, Request, Script, drive};
+use devices::flash::opcode::*;
 use devices::flash::{Fault, FlashChip, FlashPart, Geometry, SpiBus, VirtioSpi};
 use devices::power::{PowerLoss, Shape};
 use devices::time::Nanos;
@@ -11,12 +12,36 @@ use devices::virtio::VirtioDevice;
 use libfuzzer_sys::fuzz_target;
 
 /// Large enough for four address bytes to matter in only one of two chips.
-const CHIP_BYTES: [u64; 2] = [256 << 10, 32 << 20];
+const CHIP_BYTES: [u64; 2] = [256 << 10, 17 << 20];
 
-/// Opcodes of the command table, so that most transfers mean something.
-const OPCODES: [u8; 21] = [
-    0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0b, 0x0c, 0x12, 0x13, 0x20, 0x21, 0x5a, 0x66, 0x99, 0x9f,
-    0xb7, 0xc7, 0xd8, 0xdc, 0xe9,
+/// Commands and how many bytes they have, so that most transfers mean something. WREN is there
+/// often: nothing that lasts happens without it.
+const COMMANDS: [(u8, usize); 25] = [
+    (WREN, 1),
+    (WREN, 1),
+    (WREN, 1),
+    (WREN, 1),
+    (WREN, 1),
+    (PP, 4),
+    (PP_4B, 5),
+    (SE, 4),
+    (SE_4B, 5),
+    (BE, 4),
+    (BE_4B, 5),
+    (CE, 1),
+    (READ, 4),
+    (READ_4B, 5),
+    (FAST_READ, 5),
+    (FAST_READ_4B, 6),
+    (RDSR, 1),
+    (WRSR, 2),
+    (WRDI, 1),
+    (SFDP, 5),
+    (RDID, 1),
+    (EN4B, 1),
+    (EX4B, 1),
+    (RSTEN, 1),
+    (RST, 1),
 ];
 
 #[derive(Debug)]
@@ -49,11 +74,20 @@ impl<'a> Arbitrary<'a> for Transfer {
         }
         let mut transmit = Vec::new();
         if u.ratio(7, 8)? {
-            transmit.push(*u.choose(&OPCODES)?);
-            transmit.extend(u.arbitrary::<[u8; 4]>()?);
-            let data = u.int_in_range(0..=300usize)?;
-            transmit.resize(5 + data, u.arbitrary()?);
-            transmit.truncate(u.int_in_range(1..=5 + data)?);
+            let (opcode, length) = *u.choose(&COMMANDS)?;
+            transmit.push(opcode);
+            transmit.resize(length, 0);
+            for byte in &mut transmit[1..] {
+                // Few places, so that operations meet.
+                *byte = u.arbitrary::<u8>()? & 3;
+            }
+            if matches!(opcode, PP | PP_4B) || u.ratio(1, 16)? {
+                let data = u.int_in_range(0..=300usize)?;
+                transmit.resize(length + data, u.arbitrary()?);
+            }
+            if u.ratio(1, 16)? {
+                transmit.truncate(u.int_in_range(0..=length)?);
+            }
         }
         let room = match u.int_in_range(0..=7u8)? {
             0 => 1 + u32::from(u.arbitrary::<u16>()? % 5_000),

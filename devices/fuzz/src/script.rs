@@ -85,7 +85,8 @@ impl<'a, R: Arbitrary<'a>, P: Arbitrary<'a>> Arbitrary<'a> for Step<R, P> {
                     None
                 },
             },
-            36..=41 => Step::Advance(u.arbitrary()?),
+            // Nanoseconds and seconds alike.
+            36..=41 => Step::Advance(u.arbitrary::<u32>()? >> u.int_in_range(0..=31u8)?),
             42..=53 => Step::Deadline,
             54 => Step::Reset,
             55 => Step::WriteConfig(u.arbitrary()?, u.arbitrary()?),
