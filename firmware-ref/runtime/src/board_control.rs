@@ -139,10 +139,11 @@ struct Response {
 
 impl BoardControl {
     /// Opens board control. Every level does it first; without it there is neither time nor trace.
+    /// `now_ns` is what the level before handed over as virtual time, 0 where there was none.
     ///
     /// # Errors
     /// The device is not there or does not work as the manual says.
-    pub fn open() -> Result<BoardControl, DeviceError> {
+    pub fn open(now_ns: u64) -> Result<BoardControl, DeviceError> {
         let (mut slot, _) = Slot::open(number::BOARD_CONTROL, kind::BOARD_CONTROL, 0)?;
         let ring = Ring::new_quiet(&mut slot, 0)?;
         let memory = Buffer::new(REQUEST_BYTES * REQUESTS)?;
@@ -157,7 +158,7 @@ impl BoardControl {
                 slots: [None; REQUESTS],
             }),
             identity,
-            now_ns: Cell::new(reset_time_ns),
+            now_ns: Cell::new(now_ns.max(reset_time_ns)),
             waits: Cell::new(0),
         })
     }
@@ -168,8 +169,7 @@ impl BoardControl {
     }
 
     /// Virtual time, in nanoseconds: that of the last answer of board control. The CPU takes no
-    /// time, so it is exact until the next wait. A level that took over from another knows only
-    /// the reset time until its first wait.
+    /// time, so it is exact until the next wait.
     pub fn now_ns(&self) -> u64 {
         self.now_ns.get()
     }

@@ -19,9 +19,15 @@ pub mod block;
 pub mod board_control;
 pub mod console;
 pub mod dma;
+pub mod entry;
 mod error;
+pub mod handoff;
 mod identity;
+// Programs on the host unwind, and have a C library.
+#[cfg(panic = "abort")]
+mod memory;
 pub mod network;
+pub mod panel;
 mod pending;
 mod ring;
 mod slot;

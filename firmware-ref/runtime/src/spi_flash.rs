@@ -93,7 +93,8 @@ impl ChipFacts {
     pub fn is_sound(&self) -> bool {
         let [_, _, capacity] = self.id;
         let answered = self.id != [0; 3] && self.id != [0xff; 3];
-        answered && self.sfdp_bytes == 1u32.checked_shl(capacity.into())
+        let of_id = 1u32.checked_shl(capacity.into());
+        answered && of_id.is_some() && self.sfdp_bytes == of_id
     }
 }
 
