@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use sha2::{Digest, Sha256};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -13,8 +14,8 @@ use crate::version::{LABEL_SIZE, Version};
 /// Bytes of a header: one flash page, so that it is stored by a single program operation.
 pub const HEADER_SIZE: usize = 256;
 
-/// The same as an offset.
-pub(crate) const HEADER_LENGTH: u32 = 256;
+/// Where in a bank or file the body begins.
+pub const BODY_OFFSET: u32 = 256;
 
 /// Entries of the component table.
 pub const MAX_COMPONENTS: usize = 8;
@@ -269,6 +270,11 @@ impl ImageHeader {
     /// Bytes of header and body.
     pub fn total_length(&self) -> u64 {
         HEADER_SIZE as u64 + u64::from(self.body_length)
+    }
+
+    /// Whether `body` is the body this header belongs to.
+    pub fn body_matches(&self, body: &[u8]) -> bool {
+        Sha256::digest(body)[..] == self.body_digest
     }
 
     /// The same image with another programming record.

@@ -24,7 +24,9 @@ mod requirements;
 mod version;
 
 pub use defect::{Defect, PackageDefect};
-pub use header::{Component, ComponentKind, HEADER_SIZE, ImageHeader, Kind, MAX_COMPONENTS};
+pub use header::{
+    BODY_OFFSET, Component, ComponentKind, HEADER_SIZE, ImageHeader, Kind, MAX_COMPONENTS,
+};
 pub use package::{MANIFEST_SIZE, MAX_PARTS, Package, Part, PartReader};
 pub use read::{ReadAt, Unreadable, digest};
 pub use record::Record;

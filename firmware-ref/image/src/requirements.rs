@@ -5,7 +5,7 @@ use core::ops::Range;
 use ed25519_compact::{PublicKey, Signature};
 
 use crate::defect::Defect;
-use crate::header::{HEADER_LENGTH, HEADER_SIZE, ImageHeader, Kind};
+use crate::header::{BODY_OFFSET, HEADER_SIZE, ImageHeader, Kind};
 use crate::read::{ReadAt, digest};
 
 /// Whose images may run.
@@ -79,7 +79,7 @@ impl Requirements<'_> {
     ) -> Result<ImageHeader, Defect> {
         let header = read_header(from)?;
         self.check_header(&header)?;
-        let body_digest = digest(from, HEADER_LENGTH, header.body_length, buffer)?;
+        let body_digest = digest(from, BODY_OFFSET, header.body_length, buffer)?;
         if body_digest != header.body_digest {
             return Err(Defect::BodyDigest);
         }
@@ -104,7 +104,7 @@ impl Requirements<'_> {
 }
 
 fn read_header(from: &mut impl ReadAt) -> Result<ImageHeader, Defect> {
-    if from.length() < HEADER_LENGTH {
+    if from.length() < BODY_OFFSET {
         return Err(Defect::Truncated);
     }
     let mut bytes = [0; HEADER_SIZE];

@@ -29,6 +29,7 @@ mod memory;
 pub mod network;
 pub mod panel;
 mod pending;
+pub mod ram;
 mod ring;
 mod slot;
 mod spi;
