@@ -31,6 +31,7 @@ pub mod panel;
 mod pending;
 pub mod ram;
 mod ring;
+pub mod rom;
 mod slot;
 mod spi;
 pub mod spi_flash;

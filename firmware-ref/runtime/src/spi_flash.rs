@@ -89,12 +89,22 @@ pub struct ChipFacts {
 }
 
 impl ChipFacts {
+    /// Nobody answered.
+    pub const SILENT: ChipFacts = ChipFacts {
+        id: [0xff; 3],
+        sfdp_bytes: None,
+    };
+
+    /// Whether a chip drove the line at all.
+    pub fn answers(&self) -> bool {
+        self.id != [0; 3] && self.id != [0xff; 3]
+    }
+
     /// Whether a NOR chip answered whose own two accounts of its size agree.
     pub fn is_sound(&self) -> bool {
         let [_, _, capacity] = self.id;
-        let answered = self.id != [0; 3] && self.id != [0xff; 3];
         let of_id = 1u32.checked_shl(capacity.into());
-        answered && of_id.is_some() && self.sfdp_bytes == of_id
+        self.answers() && of_id.is_some() && self.sfdp_bytes == of_id
     }
 }
 
