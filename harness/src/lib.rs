@@ -1,1 +1,4 @@
-//! The product.
+//! The product: scenarios, hosts, sweeps, reports.
+
+/// The host that reads and writes the array.
+pub mod host;
