@@ -1,1 +1,7 @@
-//! The product.
+//! The product: scenarios, reports, goldens, coverage and the `arraybench` command.
+//!
+//! Data flows one way: files → scenario → runner → [`report::Record`]s → every report. Reporters
+//! never see the machine; nothing below this crate knows what a scenario is.
+
+/// Files that people write: read within bounds, complained about so that they can be mended.
+pub mod files;
