@@ -3,5 +3,9 @@
 //! Data flows one way: files → scenario → runner → [`report::Record`]s → every report. Reporters
 //! never see the machine; nothing below this crate knows what a scenario is.
 
+/// The acceptance table: every row, and which passed expectation proves it.
+pub mod coverage;
 /// Files that people write: read within bounds, complained about so that they can be mended.
 pub mod files;
+/// Scenario files: one story each, in a closed set of verbs.
+pub mod scenario;
