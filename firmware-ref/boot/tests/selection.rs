@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use boot::{Bank, Level, NoValid, Reason, choose, load, select};
 use boot_sweep::{BankState, FlashPort, Library, requirements};
 use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash};
-use image::pack::{self, Recipe};
 use image::{Defect, HEADER_SIZE, ImageHeader, Kind, Record};
+use image_pack::Recipe;
 use proptest::prelude::*;
 
 const PLAIN: Library = Library { signed: false };
@@ -82,7 +82,7 @@ fn both_valid_the_most_recently_stored_one_runs() {
 
     let dated = |programmed_s| {
         let mut file = l2("1.0", 1);
-        pack::stamp(
+        image_pack::stamp(
             &mut file,
             Record {
                 sequence: 1,
@@ -116,8 +116,8 @@ fn what_is_not_valid_does_not_run() {
         entry_offset: 0,
         components: &[],
     };
-    let oversized = pack::image(&recipe, &body).unwrap();
-    let elsewhere = pack::image(
+    let oversized = image_pack::image(&recipe, &body).unwrap();
+    let elsewhere = image_pack::image(
         &Recipe {
             load_address: 0,
             ..recipe
