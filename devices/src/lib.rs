@@ -30,6 +30,8 @@ pub mod panel;
 pub mod power;
 /// The slot an operator puts an upgrade package in.
 pub mod service_media;
+/// RAID shelf.
+pub mod shelf;
 /// Virtual time.
 pub mod time;
 /// What every virtio device has in common.

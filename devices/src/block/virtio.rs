@@ -100,7 +100,7 @@ impl<C: BlockCore + 'static> VirtioDevice for BlockVirtio<C> {
         let mut config = vec![0; 60];
         config[..8].copy_from_slice(&core.sectors().to_le_bytes());
         config[12..16].copy_from_slice(&SEG_MAX.to_le_bytes());
-        config[20..24].copy_from_slice(&(SECTOR_BYTES as u32).to_le_bytes());
+        config[20..24].copy_from_slice(&512_u32.to_le_bytes());
         config
     }
 
@@ -199,7 +199,7 @@ fn sectors_at(core: &impl BlockCore, sector: u64, bytes: u64) -> Option<u32> {
     let fits = sector
         .checked_add(sectors)
         .is_some_and(|end| end <= core.sectors());
-    (bytes % unit == 0 && sectors > 0 && fits)
+    (bytes.is_multiple_of(unit) && sectors > 0 && fits)
         .then(|| u32::try_from(sectors).ok())
         .flatten()
 }

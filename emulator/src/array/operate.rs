@@ -23,6 +23,7 @@ impl Array {
                 self.power_board(slot);
             }
         }
+        self.faces_changed();
         self.carry_out_midplane();
     }
 
@@ -74,6 +75,7 @@ impl Array {
             self.shared.shelf.power_lost(loss, &mut events);
             self.note_devices(Source::Shelf, events);
         }
+        self.faces_changed();
         self.carry_out_midplane();
     }
 
@@ -154,8 +156,8 @@ impl Array {
         Ok(controller)
     }
 
-    /// Shows all boards what was inserted into or ejected from the service media slot.
-    pub fn media_changed(&mut self) {
+    /// Shows all boards what changed outside them: service media, cables, neighbours' power.
+    pub fn faces_changed(&mut self) {
         for board in &mut self.boards {
             board.refresh_faces(&mut self.shared);
         }

@@ -1,5 +1,6 @@
 //! How an array advances.
 
+use devices::block::BlockCore;
 use devices::board_control::{ResetKind, ResetReason};
 use devices::event::DeviceEvent;
 use devices::midplane::MidplaneCommand;
@@ -233,7 +234,7 @@ impl Array {
         mix(self.seed, self.power_losses)
     }
 
-    fn note_board(&mut self, slot: usize, notices: Vec<BoardNotice>) {
+    pub(super) fn note_board(&mut self, slot: usize, notices: Vec<BoardNotice>) {
         for notice in notices {
             match notice {
                 BoardNotice::Device(event) => {

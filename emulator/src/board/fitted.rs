@@ -9,7 +9,9 @@ use devices::console::{Console, ConsoleVirtio};
 use devices::event::DeviceEvent;
 use devices::flash::VirtioSpi;
 use devices::network::PortVirtio;
-use devices::panel::{Panel, PanelVirtio};
+use devices::panel::{Framebuffer, PanelVirtio};
+use devices::service_media::ServiceMedia;
+use devices::shelf::Shelf;
 use devices::time::Nanos;
 use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
 use serde::{Deserialize, Serialize};
@@ -50,8 +52,8 @@ pub const DEVICE_NAMES: [&str; FITTED] = [
 pub(super) struct Fitted {
     control: BoardControlVirtio,
     flash: VirtioSpi,
-    shelf: BlockVirtio,
-    media: BlockVirtio,
+    shelf: BlockVirtio<Shelf>,
+    media: BlockVirtio<ServiceMedia>,
     console: ConsoleVirtio,
     backplane: PortVirtio,
     host: PortVirtio,
@@ -63,7 +65,7 @@ pub(super) struct Fitted {
 pub(super) struct LocalCores {
     pub(super) control: BoardControl,
     pub(super) console: Console,
-    pub(super) panel: Panel,
+    pub(super) panel: Framebuffer,
 }
 
 impl LocalCores {
@@ -71,7 +73,7 @@ impl LocalCores {
         LocalCores {
             control: BoardControl::new(identity),
             console: Console::default(),
-            panel: Panel::default(),
+            panel: Framebuffer::default(),
         }
     }
 }

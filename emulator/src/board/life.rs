@@ -75,12 +75,19 @@ impl Board {
         self.powered = false;
         self.cpu = Cpu::Off;
         self.forget_requests(shared);
+        let cut_off = self
+            .local
+            .console
+            .power_lost()
+            .map(DeviceEvent::ConsoleLine);
+        self.local.panel.power_lost();
         let failed = self
             .controller
             .as_mut()
             .and_then(|controller| controller.flash.power_lost(loss).err());
         self.flush_last_words()
             .into_iter()
+            .chain(cut_off.map(BoardNotice::Device))
             .chain(failed.map(|error| {
                 BoardNotice::Device(DeviceEvent::MediumFault(format!(
                     "flash-file-failed {error}"
@@ -184,6 +191,10 @@ impl Board {
         notices: &mut Vec<BoardNotice>,
     ) {
         let mut events = Vec::new();
+        if !self.slots[CONTROL].live {
+            // The watchdog outlives the driver that armed it.
+            self.local.control.check_watchdog(now);
+        }
         for index in (0..SLOTS).chain([CONTROL]) {
             if self.slots[index].face.device_id == 0 {
                 continue;
