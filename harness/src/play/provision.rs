@@ -9,7 +9,8 @@ use devices::shelf::Shelf;
 use devices::time::Nanos;
 use emulator::board::Controller;
 use emulator::rig::Rig;
-use image::{ImageHeader, Kind, Package, Record, Version, pack};
+use image::{ImageHeader, Kind, Package, Record, Version};
+use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
 
@@ -25,6 +26,9 @@ pub const SIGNING_SEED: [u8; 32] = *b"arraybench reference signing key";
 
 /// Calendar of factory programming: the second day of 2001.
 const FACTORY_S: u64 = 978_393_600;
+/// Name of the controllers' software in the store.
+const PACKAGE_NAME: [u8; 16] = *b"controller\0\0\0\0\0\0";
+const ARRAY_IDENTITY: u64 = u64::from_le_bytes(*b"AB-ARRAY");
 /// Shelf port of the factory, which no controller has.
 const FACTORY_PORT: usize = usize::MAX;
 
@@ -256,12 +260,20 @@ pub(super) fn fill_shelf(shelf: &mut Shelf, scenario: &Scenario) -> Result<(), B
             disk.flush().map_err(|_| problem(&"flush failed"))?;
         }
         ArrayContents::Package(package) => {
-            let bytes = package_bytes(package, scenario.seed)?;
-            let catalogue = Catalogue::new(u64::from_le_bytes(*b"arrayben"));
-            let mut install = Install::new(catalogue, *b"factory\0\0\0\0\0\0\0\0\0", FACTORY_S);
-            install
-                .run(&mut disk, &mut bytes.as_slice())
+            let whole = PackageContents { damage: None, ..package.clone() };
+            let bytes = package_bytes(&whole, scenario.seed)?;
+            let catalogue = Catalogue::new(ARRAY_IDENTITY);
+            let mut install = Install::new(catalogue, PACKAGE_NAME, FACTORY_S);
+            let catalogue = install
+                .run(&mut disk, &mut bytes.as_slice(), &[], &mut [0; 4096])
                 .map_err(|error| BuildError::Shelf(error.as_str().to_owned()))?;
+            // Damage comes after installation, which would have refused it.
+            if let (Some(_), Some(entry)) = (package.damage, catalogue.preferred()) {
+                let mut bytes = package_bytes(package, scenario.seed)?;
+                bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
+                disk.write(entry.extent.first, &bytes).map_err(|_| problem(&"write failed"))?;
+                disk.flush().map_err(|_| problem(&"flush failed"))?;
+            }
         }
     }
     let loss = PowerLoss { now: disk.now, shape: Shape::Done, seed: 0 };
