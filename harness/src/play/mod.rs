@@ -4,7 +4,8 @@
 //! * `provision.rs` — what is in flash and on the array before the first instruction.
 //! * `act.rs` — what each verb does; `ask.rs` — what each question of `expect` finds.
 //! * `inspect.rs` — what lies in banks and on the array, read from outside.
-//! * [`Outcome`] — everything a golden or a report says about the end.
+//! * `outcome.rs` — everything a golden or a report says about the end; `tell.rs` — what the
+//!   reports are told meanwhile.
 //!
 //! The player presses buttons, types, inserts media, cuts power and runs the host. It never
 //! reaches into a board's memory.
@@ -14,6 +15,7 @@ mod ask;
 mod inspect;
 mod outcome;
 mod provision;
+mod tell;
 
 use std::collections::BTreeMap;
 
@@ -24,10 +26,10 @@ use emulator::rig::{Slot, Unit};
 use thiserror::Error;
 
 pub use self::inspect::{bank_state, preferred};
-pub use self::outcome::{FinalBoard, Outcome};
 pub use self::provision::{BuildError, package_bytes};
+use self::tell::Told;
 use crate::host::{Host, Timing};
-use crate::report::{Line, Record};
+use crate::report::{Sink, SinkError};
 use crate::scenario::{Action, HostAction, Scenario, Step};
 use crate::stage::{Declared, SavedStage, Stage};
 
@@ -47,6 +49,9 @@ pub enum PlayError {
     /// What should be in flash or on the array cannot be made.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A report cannot be written.
+    #[error(transparent)]
+    Report(#[from] SinkError),
 }
 
 /// How a step ended.
@@ -83,9 +88,9 @@ pub struct Player<'s> {
     live_slots: Vec<bool>,
     marks: BTreeMap<String, Mark>,
     kept: BTreeMap<String, Kept>,
-    /// Cuts armed in the background: id, step.
+    /// Cuts that were armed: number, and the step that did it.
     armed: BTreeMap<u32, usize>,
-    reported: usize,
+    told: Told,
 }
 
 /// A player as a value.
@@ -122,7 +127,7 @@ impl<'s> Player<'s> {
             marks: BTreeMap::new(),
             kept: BTreeMap::new(),
             armed: BTreeMap::new(),
-            reported: 0,
+            told: Told::default(),
         };
         player.mark(String::new());
         Ok(player)
@@ -138,52 +143,20 @@ impl<'s> Player<'s> {
         &mut self.stage
     }
 
-    /// Plays step `index` and says how everything in it that can fail ended.
+    /// Plays step `index` and tells the reports how everything in it that can fail ended. False when
+    /// something failed: the steps after it make no sense any more.
     ///
     /// # Errors
     /// The bench cannot go on.
-    pub fn play_step(
-        &mut self,
-        index: usize,
-        say: &mut dyn FnMut(Line),
-    ) -> Result<Vec<Answered>, PlayError> {
+    pub fn play_step(&mut self, index: usize, sink: &mut dyn Sink) -> Result<bool, PlayError> {
         let scenario = self.scenario;
-        let Some(step) = scenario.steps.get(index) else { return Ok(Vec::new()) };
-        say(Line::of(
-            &scenario.id,
-            Record::StepStarted { step: index, line: step.line, text: step.text.clone() },
-        ));
+        let Some(step) = scenario.steps.get(index) else { return Ok(false) };
+        self.tell_step(index, step, sink)?;
         let answers = self.act(index, step);
-        self.report_new(say);
+        self.tell_news(sink)?;
         let answers = answers?;
-        for answer in &answers {
-            say(Line::of(
-                &scenario.id,
-                Record::Expectation {
-                    id: scenario.expectation_id(index, answer.part),
-                    line: step.line,
-                    passed: answer.passed,
-                    message: answer.message.clone(),
-                    proves: step.proves.clone(),
-                },
-            ));
-        }
-        Ok(answers)
-    }
-
-    /// Says what was added to the timeline since the last call.
-    pub fn report_new(&mut self, say: &mut dyn FnMut(Line)) {
-        for entry in self.stage.timeline().iter().skip(self.reported) {
-            say(Line::of(
-                &self.scenario.id,
-                Record::Happened {
-                    time: entry.at,
-                    place: entry.who.clone(),
-                    text: entry.what.clone(),
-                },
-            ));
-        }
-        self.reported = self.stage.timeline().len();
+        self.tell_answers(index, step, &answers, sink)?;
+        Ok(answers.iter().all(|answer| answer.passed))
     }
 
     /// Everything as a value. `base`, an earlier one, makes it smaller.
@@ -209,7 +182,7 @@ impl<'s> Player<'s> {
         self.live_slots.clone_from(&kept.live_slots);
         self.marks.clone_from(&kept.marks);
         self.armed.clear();
-        self.reported = self.reported.min(self.stage.timeline().len());
+        self.told.forget_after(self.stage.timeline().len());
         Ok(())
     }
 

@@ -42,7 +42,7 @@ fn describe_device(event: &DeviceEvent) -> Option<String> {
     Some(match event {
         DeviceEvent::OperationBegan(_) => return None,
         DeviceEvent::Trace(text) | DeviceEvent::Notice(text) => text.clone(),
-        DeviceEvent::ConsoleLine(line) => format!("printed {line:?}"),
+        DeviceEvent::ConsoleLine(line) => format!("| {line}"),
         DeviceEvent::DriverFault { queue, what } => {
             format!("driver-fault queue={queue} what={what:?}")
         }

@@ -1,0 +1,134 @@
+//! What the reports are told while a scenario plays.
+
+use super::{Answered, PlayError, Player};
+use crate::report::{Figure, Line, Record, Sink, SinkError};
+use crate::scenario::{Action, Step};
+
+/// How much of what there is to tell was told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    timeline: usize,
+    cuts: usize,
+    violations: usize,
+}
+
+impl Told {
+    /// The timeline was cut back to `length` entries.
+    pub(super) fn forget_after(&mut self, length: usize) {
+        self.timeline = self.timeline.min(length);
+        self.cuts = 0;
+        self.violations = 0;
+    }
+}
+
+impl Player<'_> {
+    fn tell(&self, sink: &mut dyn Sink, record: Record) -> Result<(), SinkError> {
+        sink.take(&Line::of(&self.scenario.id, record))
+    }
+
+    pub(super) fn tell_step(
+        &self,
+        index: usize,
+        step: &Step,
+        sink: &mut dyn Sink,
+    ) -> Result<(), PlayError> {
+        let text = step.text.clone();
+        Ok(self.tell(sink, Record::StepStarted { step: index, line: step.line, text })?)
+    }
+
+    /// Tells of everything that happened since the last call.
+    pub(super) fn tell_news(&mut self, sink: &mut dyn Sink) -> Result<(), PlayError> {
+        for entry in self.stage.timeline().iter().skip(self.told.timeline) {
+            let (time, place) = (entry.at, entry.who.clone());
+            let record = match entry.what.strip_prefix("| ") {
+                Some(text) => Record::ConsoleLine { time, place, text: text.to_owned() },
+                None => Record::Happened { time, place, text: entry.what.clone() },
+            };
+            self.tell(sink, record)?;
+        }
+        self.told.timeline = self.stage.timeline().len();
+        for cut in self.stage.cuts_fired().iter().skip(self.told.cuts) {
+            if let Some(step) = self.armed.get(cut).copied() {
+                let text = self.scenario.steps.get(step).map_or("", |step| step.text.as_str());
+                let time = self.stage.array.now();
+                self.tell(sink, Record::FaultFired { step, time, text: text.to_owned() })?;
+            }
+        }
+        self.told.cuts = self.stage.cuts_fired().len();
+        Ok(())
+    }
+
+    pub(super) fn tell_answers(
+        &self,
+        index: usize,
+        step: &Step,
+        answers: &[Answered],
+        sink: &mut dyn Sink,
+    ) -> Result<(), PlayError> {
+        for answer in answers {
+            let silent_cut = matches!(step.action, Action::Cut(_) | Action::AwaitCuts { .. });
+            let record = if silent_cut && !answer.passed {
+                Record::FaultSilent { step: index, text: answer.message.clone() }
+            } else {
+                Record::Expectation {
+                    id: self.scenario.expectation_id(index, answer.part),
+                    line: step.line,
+                    passed: answer.passed,
+                    message: answer.message.clone(),
+                    proves: step.proves.clone(),
+                }
+            };
+            self.tell(sink, record)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what holds in every scenario and did not hold in this one; whether all held.
+    ///
+    /// # Errors
+    /// The report cannot be written.
+    pub fn tell_invariants(&mut self, sink: &mut dyn Sink) -> Result<bool, PlayError> {
+        let ends = self.end_violations();
+        let violations = self.stage.violations().iter().skip(self.told.violations).chain(&ends);
+        let mut good = true;
+        for violation in violations {
+            good = false;
+            let record = Record::InvariantBroken {
+                invariant: violation.rule.as_str().to_owned(),
+                time: violation.at,
+                text: violation.what.clone(),
+            };
+            self.tell(sink, record)?;
+        }
+        for (id, _) in self.stage.array.armed() {
+            let step = self.armed.get(&id).copied().unwrap_or(0);
+            let text = self.scenario.steps.get(step).map_or("", |step| step.text.as_str());
+            self.tell(sink, Record::FaultSilent { step, text: text.to_owned() })?;
+        }
+        Ok(good)
+    }
+
+    /// Tells the numbers of the run.
+    ///
+    /// # Errors
+    /// The report cannot be written.
+    pub fn tell_figures(&self, sink: &mut dyn Sink) -> Result<(), PlayError> {
+        let figure = |name: String, value: u64, unit: &str| Figure {
+            name,
+            // Counts of a run are far below 2^53.
+            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+            value: value as f64,
+            unit: unit.to_owned(),
+        };
+        let mut figures = Vec::new();
+        for (slot, view) in self.stage.views().iter().enumerate() {
+            let letter = emulator::array::slot_letter(slot);
+            let exits = self.stage.array.boards().get(slot).map_or(0, |b| b.counters().exits);
+            figures.push(figure(format!("boots of {letter}"), u64::from(view.boots), "boots"));
+            figures.push(figure(format!("VM exits of {letter}"), exits, "exits"));
+        }
+        let operations = self.stage.operations().values().sum();
+        figures.push(figure("persistent operations".to_owned(), operations, "operations"));
+        Ok(self.tell(sink, Record::Figures { figures })?)
+    }
+}
