@@ -8,6 +8,8 @@
 //! files except behind [`medium::Medium`], and any `Err` or panic caused by what a guest does —
 //! guest trouble becomes a device status and an [`event::DeviceEvent`].
 
+/// virtio-blk over any block core.
+pub mod block;
 /// Board control: waiting, identity, traces, resets and the way to the midplane.
 pub mod board_control;
 /// The console: human text, line by line.
@@ -26,6 +28,10 @@ pub mod network;
 pub mod panel;
 /// What a loss of power does to an operation in progress.
 pub mod power;
+/// The slot an operator puts an upgrade package in.
+pub mod service_media;
+/// RAID shelf.
+pub mod shelf;
 /// Virtual time.
 pub mod time;
 /// What every virtio device has in common.

@@ -164,6 +164,11 @@ impl BoardControl {
         self.reset_request = None;
     }
 
+    /// Whether the board asked for a reset that nobody carried out yet.
+    pub fn reset_requested(&self) -> bool {
+        self.reset_request.is_some()
+    }
+
     /// The reset the board asked for, once. It is carried out at the end of the instant.
     pub fn take_reset_request(&mut self) -> Option<ResetKind> {
         self.reset_request.take()

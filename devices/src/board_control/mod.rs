@@ -1,9 +1,9 @@
 //! Board control: what a controller board needs besides its media and links.
 //!
-//! * `board.rs` — [`BoardControl`], the core: identity, resets, watchdog.
+//! * `board.rs` — `BoardControl`, the core: identity, resets, watchdog.
 //! * `wait.rs` — the WAIT of the core: which completions wake a board, and when.
 //! * `wire.rs` — requests and responses as bytes (board manual §5.3).
-//! * `virtio.rs` — [`BoardControlVirtio`], the virtio side (device id 38).
+//! * `virtio.rs` — `BoardControlVirtio`, the virtio side (device id 38).
 //!
 //! How a host drives it, within one instant of virtual time:
 //!

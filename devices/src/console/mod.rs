@@ -1,7 +1,7 @@
 //! The console: human text, line by line.
 //!
-//! * `terminal.rs` — [`Console`], the core: output as lines and as a stream, typed input.
-//! * `virtio.rs` — [`ConsoleVirtio`], the virtio side (device id 3, one port).
+//! * `terminal.rs` — `Console`, the core: output as lines and as a stream, typed input.
+//! * `virtio.rs` — `ConsoleVirtio`, the virtio side (device id 3, one port).
 
 mod terminal;
 #[cfg(test)]

@@ -415,4 +415,25 @@ mod tests {
         .unwrap();
         assert_eq!(miso, [0xff, 0], "WEL is not set");
     }
+
+    #[test]
+    fn chips_that_lose_power_together_tear_differently() {
+        let mut bus = bus();
+        let mut events = Vec::new();
+        for chip in 0..2 {
+            let to = Transfer::to_chip(chip);
+            let page = [&[opcode::PP, 0, 0, 0][..], &[0; 256]].concat();
+            for command in [&[opcode::WREN][..], &page] {
+                bus.transfer(Nanos(0), &to, command, &mut [], &mut events)
+                    .unwrap();
+            }
+        }
+        let loss = PowerLoss {
+            now: Nanos(50_000),
+            shape: crate::power::Shape::Torn,
+            seed: 9,
+        };
+        bus.power_lost(loss).unwrap();
+        assert_ne!(bus.chips()[0].medium(), bus.chips()[1].medium());
+    }
 }

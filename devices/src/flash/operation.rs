@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::chip::{ChipIo, FlashChip};
 use super::power_loss::{torn_erase, torn_program};
 use crate::event::DeviceEvent;
-use crate::medium::MediumError;
+use crate::medium::{Medium, MediumError};
 use crate::power::{Operation, OperationKind, Shape, mix};
 use crate::time::Nanos;
 
@@ -221,17 +221,18 @@ impl FlashChip {
         if shape == Shape::Torn {
             self.unstable.reseed(mix(seed, address));
         }
+        let touched = self.medium.touched();
         for sector in (address..address.saturating_add(length)).step_by(step) {
-            let mut bytes = self.stored(sector, step)?;
             if shape == Shape::Torn {
+                let mut bytes = self.stored(sector, step)?;
                 for (offset, mask) in torn_erase(&mut bytes, sector, seed) {
                     self.unstable.leave(sector + offset, mask);
                 }
                 self.medium.write(sector, &bytes)?;
-            } else if bytes.iter().any(|byte| *byte != 0xff) {
-                // Sectors that are blank already stay untouched, so that checkpoints stay small.
-                bytes.fill(0xff);
-                self.medium.write(sector, &bytes)?;
+            } else if overlaps(&touched, sector, sector_bytes) {
+                // Sectors never written stay untouched, so that checkpoints stay small and the
+                // erase of a large chip is quick.
+                self.medium.write(sector, &vec![0xff; step])?;
             }
             let wear = self.wear.entry(sector / sector_bytes).or_default();
             *wear = wear.saturating_add(1);
@@ -244,6 +245,16 @@ impl FlashChip {
         self.medium.read(address, &mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Whether one of the medium's chunks that start at `chunks` (ascending) lies in
+/// `[address, address + length)`, in whole or in part.
+fn overlaps(chunks: &[u64], address: u64, length: u64) -> bool {
+    let ends_before = |chunk: &u64| chunk + Medium::CHUNK_BYTES as u64 <= address;
+    let first = chunks.partition_point(ends_before);
+    chunks
+        .get(first)
+        .is_some_and(|chunk| *chunk < address + length)
 }
 
 #[cfg(test)]
@@ -291,5 +302,21 @@ mod tests {
         check(0x12, 0x10, false);
         check(0x12, 0x13, true);
         check(0x00, 0xff, false);
+    }
+
+    #[test]
+    fn chunks_in_part_or_whole() {
+        let check = |address, length, wanted| {
+            let found = overlaps(&[0x1000, 0x4000], address, length);
+            assert_eq!(found, wanted, "{address:#x} {length:#x}");
+        };
+        check(0, 0x1000, false);
+        check(0, 0x1001, true);
+        check(0x1000, 0x1000, true);
+        check(0x1fff, 1, true);
+        check(0x2000, 0x2000, false);
+        check(0x2000, 0x2001, true);
+        check(0x1800, 0x100, true);
+        check(0x5000, 0x10000, false);
     }
 }

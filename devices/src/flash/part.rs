@@ -103,7 +103,11 @@ impl TryFrom<Sizes> for Geometry {
         if sizes.page_bytes > sizes.sector_bytes || sizes.sector_bytes > sizes.block_bytes {
             return no("a page fits into a sector, a sector into a block");
         }
-        if sizes.chip_bytes == 0 || sizes.chip_bytes % u64::from(sizes.block_bytes) != 0 {
+        if sizes.chip_bytes == 0
+            || !sizes
+                .chip_bytes
+                .is_multiple_of(u64::from(sizes.block_bytes))
+        {
             return no("a chip is a whole number of blocks");
         }
         if sizes.chip_bytes > LARGEST_BYTES {

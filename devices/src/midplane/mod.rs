@@ -4,7 +4,7 @@
 //! * `slots.rs` — the lines of each slot: present, powered, held in reset, fenced.
 //!
 //! The midplane decides; the emulator carries out. What it must carry out comes as
-//! [`MidplaneCommand`]s from [`Midplane::take_commands`], in the order it was asked for.
+//! `MidplaneCommand`s from `Midplane::take_commands`, in the order it was asked for.
 
 mod lock;
 mod slots;

@@ -1,7 +1,7 @@
 //! Ethernet segments and the network ports on them.
 //!
-//! * `segment.rs` — [`Segment`], the core: ports, lights, delivery in virtual time, faults.
-//! * `virtio.rs` — [`PortVirtio`], the virtio-net side of one port (device id 1).
+//! * `segment.rs` — `Segment`, the core: ports, lights, delivery in virtual time, faults.
+//! * `virtio.rs` — `PortVirtio`, the virtio-net side of one port (device id 1).
 //!
 //! ```text
 //! port 0 ── send(now) ──► wire: length / bandwidth ──► latency ──► queue of port 1 ── receive(now)

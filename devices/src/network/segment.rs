@@ -224,12 +224,16 @@ impl Segment {
         Sent::Carried(carried)
     }
 
+    /// The next frame that has arrived at a port.
+    pub fn arrived(&self, now: Nanos, port: usize) -> Option<&[u8]> {
+        let (at, frame) = self.ports.get(port)?.arriving.front()?;
+        (*at <= now).then_some(frame)
+    }
+
     /// Takes the next frame that has arrived at a port.
     pub fn receive(&mut self, now: Nanos, port: usize) -> Option<Vec<u8>> {
+        self.arrived(now, port)?;
         let port = self.ports.get_mut(port)?;
-        if port.arriving.front()?.0 > now {
-            return None;
-        }
         port.counters.received += 1;
         port.arriving.pop_front().map(|(_, frame)| frame)
     }

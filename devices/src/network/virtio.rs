@@ -148,27 +148,22 @@ impl PortVirtio {
 
     fn receive(&mut self, core: &mut Segment, io: &mut DeviceIo<'_>) {
         self.starved = false;
-        while core.next_arrival(self.port).is_some_and(|at| at <= io.now) {
-            let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
-                self.starved = true;
-                return;
-            };
-            match self.next_frame(core, io.now) {
-                Some(frame) => self.deliver(io, chain, &frame),
-                None => self.spare = Some(chain),
+        while let Some(frame) = core.arrived(io.now, self.port) {
+            if self.hears(frame) {
+                let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
+                    self.starved = true;
+                    return;
+                };
+                self.deliver(io, chain, frame);
             }
+            core.receive(io.now, self.port);
         }
     }
 
-    /// The next frame for this card: a card hears its own address and group addresses.
-    fn next_frame(&self, core: &mut Segment, now: Nanos) -> Option<Vec<u8>> {
-        loop {
-            let frame = core.receive(now, self.port)?;
-            let group = frame.first().is_some_and(|first| first & 1 != 0);
-            if group || frame.starts_with(&self.address) {
-                return Some(frame);
-            }
-        }
+    /// A card hears its own address and group addresses.
+    fn hears(&self, frame: &[u8]) -> bool {
+        let group = frame.first().is_some_and(|first| first & 1 != 0);
+        group || frame.starts_with(&self.address)
     }
 
     fn deliver(&mut self, io: &mut DeviceIo<'_>, chain: Chain, frame: &[u8]) {

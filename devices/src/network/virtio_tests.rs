@@ -156,7 +156,6 @@ fn a_frame_waits_for_a_buffer() {
 fn a_card_hears_only_its_own_and_group_addresses() {
     let mut bench = Bench::new();
     bench.driver.add(0, &[], &[2000]);
-    bench.driver.add(0, &[], &[2000]);
     bench.peer_sends([2, 9, 9, 9, 9, 9], 60);
     assert!(bench.received().is_empty());
     bench.peer_sends([3, 9, 9, 9, 9, 9], 61);

@@ -1,9 +1,9 @@
 //! The front panel: a small picture that firmware draws.
 //!
-//! * `framebuffer.rs` — [`Framebuffer`], the core: the glass.
+//! * `framebuffer.rs` — `Framebuffer`, the core: the glass.
 //! * `wire.rs` — commands and responses as bytes (virtio 1.4 §5.7.6).
 //! * `resource.rs` — the 2D resources a driver makes, and the scanout.
-//! * `virtio.rs` — [`PanelVirtio`], the virtio side (device id 16, 2D only).
+//! * `virtio.rs` — `PanelVirtio`, the virtio side (device id 16, 2D only).
 //!
 //! ```text
 //! guest memory ── TRANSFER_TO_HOST_2D ──► resource ── RESOURCE_FLUSH ──► framebuffer ──► host

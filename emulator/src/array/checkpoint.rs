@@ -49,9 +49,9 @@ impl SavedArray {
     /// # Errors
     /// The bytes are not a checkpoint of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<SavedArray, ArrayError> {
-        let body = bytes
-            .strip_prefix(MAGIC)
-            .ok_or(ArrayError::Checkpoint("it is not a checkpoint of this version"))?;
+        let body = bytes.strip_prefix(MAGIC).ok_or(ArrayError::Checkpoint(
+            "it is not a checkpoint of this version",
+        ))?;
         postcard::from_bytes(body).map_err(|_| ArrayError::Checkpoint("its contents are damaged"))
     }
 }
@@ -66,9 +66,10 @@ impl Array {
         let mut boards = Vec::with_capacity(self.boards.len());
         for (index, board) in self.boards.iter_mut().enumerate() {
             let base = base.and_then(|base| base.boards.get(index));
-            let saved = board
-                .save(base)
-                .map_err(|source| ArrayError::Engine { board: slot_letter(index), source })?;
+            let saved = board.save(base).map_err(|source| ArrayError::Engine {
+                board: slot_letter(index),
+                source,
+            })?;
             boards.push(saved);
         }
         Ok(SavedArray {
@@ -91,15 +92,17 @@ impl Array {
     /// # Errors
     /// The checkpoint is of another rig.
     pub fn restore(&mut self, saved: &SavedArray) -> Result<(), ArrayError> {
-        if saved.boards.len() != self.boards.len()
-            || saved.leaving_reset.len() != self.boards.len()
+        if saved.boards.len() != self.boards.len() || saved.leaving_reset.len() != self.boards.len()
         {
-            return Err(ArrayError::Checkpoint("it has another number of controller slots"));
+            return Err(ArrayError::Checkpoint(
+                "it has another number of controller slots",
+            ));
         }
         for (index, (board, saved)) in self.boards.iter_mut().zip(&saved.boards).enumerate() {
-            board
-                .restore(saved)
-                .map_err(|source| ArrayError::Engine { board: slot_letter(index), source })?;
+            board.restore(saved).map_err(|source| ArrayError::Engine {
+                board: slot_letter(index),
+                source,
+            })?;
         }
         self.now = saved.now;
         self.seed = saved.seed;

@@ -84,7 +84,10 @@ pub enum EventKind {
 
 /// The letter of a controller slot: 0 is A.
 pub fn slot_letter(slot: usize) -> char {
-    u8::try_from(slot).ok().and_then(|n| b'A'.checked_add(n)).map_or('?', char::from)
+    u8::try_from(slot)
+        .ok()
+        .and_then(|n| b'A'.checked_add(n))
+        .map_or('?', char::from)
 }
 
 impl fmt::Display for Source {

@@ -143,8 +143,12 @@ impl Array {
         for (index, mut identity) in parts.identities.into_iter().enumerate() {
             identity.slot = u32::try_from(index).unwrap_or(u32::MAX);
             identity.slots = count;
-            let failed = |source| ArrayError::Engine { board: slot_letter(index), source };
-            let engine = KvmEngine::new(identity.ram_mib, &parts.rom, parts.hang_limit).map_err(failed)?;
+            let failed = |source| ArrayError::Engine {
+                board: slot_letter(index),
+                source,
+            };
+            let engine =
+                KvmEngine::new(identity.ram_mib, &parts.rom, parts.hang_limit).map_err(failed)?;
             let engine: Box<dyn Engine> = Box::new(engine);
             boards.push(Board::new(index, engine, identity, &mut shared));
         }
@@ -204,6 +208,10 @@ impl Array {
     }
 
     fn note(&mut self, source: Source, kind: EventKind) {
-        self.events.push(ArrayEvent { at: self.now, source, kind });
+        self.events.push(ArrayEvent {
+            at: self.now,
+            source,
+            kind,
+        });
     }
 }

@@ -23,6 +23,7 @@ impl Array {
                 self.power_board(slot);
             }
         }
+        self.faces_changed();
         self.carry_out_midplane();
     }
 
@@ -45,7 +46,14 @@ impl Array {
     /// Takes a domain's power away at this instant. What is in progress is left in `shape`.
     pub fn power_cut(&mut self, domain: PowerDomain, shape: Shape) {
         let seed = self.next_loss_seed();
-        self.lose_power(domain, PowerLoss { now: self.now, shape, seed });
+        self.lose_power(
+            domain,
+            PowerLoss {
+                now: self.now,
+                shape,
+                seed,
+            },
+        );
     }
 
     pub(super) fn lose_power(&mut self, domain: PowerDomain, loss: PowerLoss) {
@@ -67,6 +75,7 @@ impl Array {
             self.shared.shelf.power_lost(loss, &mut events);
             self.note_devices(Source::Shelf, events);
         }
+        self.faces_changed();
         self.carry_out_midplane();
     }
 
@@ -78,10 +87,21 @@ impl Array {
         let board = self.boards.get(slot).ok_or(ArrayError::NoSlot(slot))?;
         let letter = slot_letter(slot);
         if !board.powered() {
-            return Err(ArrayError::Slot { slot: letter, problem: "it has no power to reset it" });
+            return Err(ArrayError::Slot {
+                slot: letter,
+                problem: "it has no power to reset it",
+            });
         }
-        if self.shared.midplane.lines(u32::try_from(slot).unwrap_or(u32::MAX)).held {
-            return Err(ArrayError::Slot { slot: letter, problem: "its partner holds it in reset" });
+        if self
+            .shared
+            .midplane
+            .lines(u32::try_from(slot).unwrap_or(u32::MAX))
+            .held
+        {
+            return Err(ArrayError::Slot {
+                slot: letter,
+                problem: "its partner holds it in reset",
+            });
         }
         self.begin_reset(slot, reason);
         Ok(())
@@ -95,7 +115,10 @@ impl Array {
         let board = self.boards.get_mut(slot).ok_or(ArrayError::NoSlot(slot))?;
         if board.controller().is_some() {
             let problem = "there is a board in it already";
-            return Err(ArrayError::Slot { slot: slot_letter(slot), problem });
+            return Err(ArrayError::Slot {
+                slot: slot_letter(slot),
+                problem,
+            });
         }
         let serial = controller.serial.clone();
         board.insert(controller);
@@ -118,15 +141,23 @@ impl Array {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.shared.midplane.set_present(number, false);
         let problem = "there is no board in it";
-        let empty = ArrayError::Slot { slot: slot_letter(slot), problem };
+        let empty = ArrayError::Slot {
+            slot: slot_letter(slot),
+            problem,
+        };
         let controller = self.boards[slot].remove().ok_or(empty)?;
-        self.note(Source::Board(slot), EventKind::Pulled { serial: controller.serial.clone() });
+        self.note(
+            Source::Board(slot),
+            EventKind::Pulled {
+                serial: controller.serial.clone(),
+            },
+        );
         self.carry_out_midplane();
         Ok(controller)
     }
 
-    /// Shows all boards what was inserted into or ejected from the service media slot.
-    pub fn media_changed(&mut self) {
+    /// Shows all boards what changed outside them: service media, cables, neighbours' power.
+    pub fn faces_changed(&mut self) {
         for board in &mut self.boards {
             board.refresh_faces(&mut self.shared);
         }

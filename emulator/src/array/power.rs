@@ -19,19 +19,33 @@ pub struct PowerDomain {
 
 impl PowerDomain {
     /// The shelf alone.
-    pub const SHELF: PowerDomain = PowerDomain { boards: 0, shelf: true };
+    pub const SHELF: PowerDomain = PowerDomain {
+        boards: 0,
+        shelf: true,
+    };
     /// Everything.
-    pub const CHASSIS: PowerDomain = PowerDomain { boards: u8::MAX, shelf: true };
+    pub const CHASSIS: PowerDomain = PowerDomain {
+        boards: u8::MAX,
+        shelf: true,
+    };
 
     /// One board alone.
     pub fn board(slot: usize) -> PowerDomain {
-        let bit = u32::try_from(slot).ok().and_then(|slot| 1_u8.checked_shl(slot));
-        PowerDomain { boards: bit.unwrap_or(0), shelf: false }
+        let bit = u32::try_from(slot)
+            .ok()
+            .and_then(|slot| 1_u8.checked_shl(slot));
+        PowerDomain {
+            boards: bit.unwrap_or(0),
+            shelf: false,
+        }
     }
 
     /// All of `units`.
     pub fn of(units: &[rig::Unit]) -> PowerDomain {
-        let mut domain = PowerDomain { boards: 0, shelf: false };
+        let mut domain = PowerDomain {
+            boards: 0,
+            shelf: false,
+        };
         for unit in units {
             match unit {
                 rig::Unit::Board(slot) => domain.boards |= 1 << slot.index(),
@@ -58,8 +72,12 @@ impl fmt::Display for PowerDomain {
         if *self == PowerDomain::CHASSIS {
             return f.write_str("chassis");
         }
-        let boards = (0..8).filter(|slot| self.has_board(*slot)).map(|slot| slot_letter(slot).to_string());
-        let parts: Vec<String> = boards.chain(self.shelf.then(|| "shelf".to_owned())).collect();
+        let boards = (0..8)
+            .filter(|slot| self.has_board(*slot))
+            .map(|slot| slot_letter(slot).to_string());
+        let parts: Vec<String> = boards
+            .chain(self.shelf.then(|| "shelf".to_owned()))
+            .collect();
         f.write_str(&parts.join("+"))
     }
 }
@@ -111,7 +129,10 @@ mod tests {
 
     #[test]
     fn domains_have_names() {
-        let both = PowerDomain { boards: 3, shelf: true };
+        let both = PowerDomain {
+            boards: 3,
+            shelf: true,
+        };
         assert_eq!(both.to_string(), "A+B+shelf");
         assert_eq!(PowerDomain::board(1).to_string(), "B");
         assert_eq!(PowerDomain::CHASSIS.to_string(), "chassis");
@@ -128,7 +149,11 @@ mod tests {
             shape: Shape::Torn,
             seed: 0,
         };
-        let mut cut = ArmedCut { id: 0, point, seen: 0 };
+        let mut cut = ArmedCut {
+            id: 0,
+            point,
+            seen: 0,
+        };
         let operation = |kind, unit| Operation {
             kind,
             unit,

@@ -1,5 +1,6 @@
 //! How an array advances.
 
+use devices::block::BlockCore;
 use devices::board_control::{ResetKind, ResetReason};
 use devices::event::DeviceEvent;
 use devices::midplane::MidplaneCommand;
@@ -55,19 +56,35 @@ impl Array {
     /// When something next happens by itself; `None` when nothing ever will.
     pub fn deadline(&mut self) -> Option<Nanos> {
         let shared = &mut self.shared;
-        let boards = self.boards.iter_mut().filter_map(|board| board.deadline(shared)).min();
+        let boards = self
+            .boards
+            .iter_mut()
+            .filter_map(|board| board.deadline(shared))
+            .min();
         let resets = self.leaving_reset.iter().flatten().map(|(at, _)| *at).min();
         let shelf = self.shared.shelf.deadline();
-        let networks =
-            self.shared.backplane.deadline().into_iter().chain(self.shared.hosts.deadline());
-        boards.into_iter().chain(resets).chain(shelf).chain(networks).min()
+        let networks = self
+            .shared
+            .backplane
+            .deadline()
+            .into_iter()
+            .chain(self.shared.hosts.deadline());
+        boards
+            .into_iter()
+            .chain(resets)
+            .chain(shelf)
+            .chain(networks)
+            .min()
     }
 
     fn run_board(&mut self, slot: usize) -> Result<(), ArrayError> {
         let mut notices = Vec::new();
         let result = self.boards[slot].run(self.now, &mut self.shared, &mut notices);
         self.note_board(slot, notices);
-        result.map_err(|source| ArrayError::Engine { board: slot_letter(slot), source })?;
+        result.map_err(|source| ArrayError::Engine {
+            board: slot_letter(slot),
+            source,
+        })?;
         let stopped = match self.boards[slot].cpu().clone() {
             Cpu::Crashed(report) => Some(EventKind::Crashed(report)),
             Cpu::Hung(report) => Some(EventKind::Hung(report)),
@@ -127,7 +144,9 @@ impl Array {
             | MidplaneCommand::Release(slot)
             | MidplaneCommand::Fence(slot)) = command;
             let port = usize::try_from(slot).unwrap_or(usize::MAX);
-            let Some(board) = self.boards.get_mut(port) else { continue };
+            let Some(board) = self.boards.get_mut(port) else {
+                continue;
+            };
             match command {
                 MidplaneCommand::Hold(_) if board.powered() => {
                     board.stop_in_reset(&mut self.shared);
@@ -157,7 +176,10 @@ impl Array {
         let board = &mut self.boards[slot];
         board
             .boot(reason, self.now, &mut self.shared)
-            .map_err(|source| ArrayError::Engine { board: slot_letter(slot), source })?;
+            .map_err(|source| ArrayError::Engine {
+                board: slot_letter(slot),
+                source,
+            })?;
         let boots = board.boots();
         self.note(Source::Board(slot), EventKind::Booted { reason, boots });
         Ok(())
@@ -179,12 +201,29 @@ impl Array {
                     fired.push(*cut);
                 }
             }
-            self.cuts.retain(|cut| fired.iter().all(|fired| fired.id != cut.id));
+            self.cuts
+                .retain(|cut| fired.iter().all(|fired| fired.id != cut.id));
             for cut in fired {
-                let CutPoint { domain, shape, seed, .. } = cut.point;
-                let fired = EventKind::CutFired { cut: cut.id, operation: operation.kind, shape };
+                let CutPoint {
+                    domain,
+                    shape,
+                    seed,
+                    ..
+                } = cut.point;
+                let fired = EventKind::CutFired {
+                    cut: cut.id,
+                    operation: operation.kind,
+                    shape,
+                };
                 self.note(source, fired);
-                self.lose_power(domain, PowerLoss { now: self.now, shape, seed });
+                self.lose_power(
+                    domain,
+                    PowerLoss {
+                        now: self.now,
+                        shape,
+                        seed,
+                    },
+                );
             }
         }
     }
@@ -195,7 +234,7 @@ impl Array {
         mix(self.seed, self.power_losses)
     }
 
-    fn note_board(&mut self, slot: usize, notices: Vec<BoardNotice>) {
+    pub(super) fn note_board(&mut self, slot: usize, notices: Vec<BoardNotice>) {
         for notice in notices {
             match notice {
                 BoardNotice::Device(event) => {

@@ -1,12 +1,13 @@
 //! From a rig file to an array.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use devices::board_control::{BankEntry, BoardIdentity};
 use devices::flash::{FlashChip, FlashPart, Geometry, SpiBus, Timings};
 use devices::medium::{Medium, MediumError};
 use devices::network::PortSettings;
+use devices::shelf::{DiskTiming, Level, Region, Shelf, ShelfSettings};
 use thiserror::Error;
 
 use super::{Array, ArrayError, ArrayParts, CrashPolicy};
@@ -77,7 +78,10 @@ impl Controller {
                 .map_err(|error| impossible(error.to_string()))?;
             chips.push(chip);
         }
-        Ok(Controller { serial: serial.to_owned(), flash: SpiBus::new(chips) })
+        Ok(Controller {
+            serial: serial.to_owned(),
+            flash: SpiBus::new(chips),
+        })
     }
 }
 
@@ -109,14 +113,20 @@ impl Array {
         };
         let mut array = Array::new(parts)?;
         for (slot, name) in rig.slots().enumerate() {
-            array.shared_mut().hosts.set_cable(slot, rig.is_cabled(name));
+            array
+                .shared_mut()
+                .hosts
+                .set_cable(slot, rig.is_cabled(name));
         }
         Ok(array)
     }
 }
 
 fn port(latency: rig::Span) -> PortSettings {
-    PortSettings { latency: latency.0, ..PortSettings::default() }
+    PortSettings {
+        latency: latency.0,
+        ..PortSettings::default()
+    }
 }
 
 /// What the chassis tells every board.
@@ -140,10 +150,56 @@ fn identity(rig: &Rig) -> BoardIdentity {
     }
 }
 
-/// The names of the files an array with [`Storage::Folder`] makes for its shelf.
-pub fn shelf_files(folder: &Path, rig: &Rig) -> Vec<PathBuf> {
-    let disks = rig.shelf.members + rig.shelf.spares;
-    (0..disks).map(|index| folder.join(disk_name(index))).collect()
+fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
+    let settings = ShelfSettings {
+        level: match rig.shelf.level {
+            rig::RaidLevel::Zero => Level::Zero,
+            rig::RaidLevel::One => Level::One,
+            rig::RaidLevel::Five => Level::Five,
+            rig::RaidLevel::Six => Level::Six,
+        },
+        chunk_bytes: u32::try_from(rig.shelf.chunk.0).unwrap_or(u32::MAX),
+        cache_bytes: rig.shelf.cache.0,
+        timing: DiskTiming {
+            read: rig.timings.member_read.0,
+            write: rig.timings.member_write.0,
+            cache: rig.timings.cache_access.0,
+        },
+        regions: REGIONS.iter().map(region).collect(),
+        array_id: ARRAY_ID,
+    };
+    let mut disks = Vec::new();
+    for index in 0..rig.shelf.members + rig.shelf.spares {
+        disks.push(storage.medium(&disk_name(index), rig.shelf.member_size.0, 0)?);
+    }
+    let spares = disks.split_off(
+        usize::try_from(rig.shelf.members)
+            .unwrap_or(usize::MAX)
+            .min(disks.len()),
+    );
+    Shelf::assemble(settings, disks, spares).map_err(|error| WiringError::Hardware {
+        what: "shelf",
+        why: error.to_string(),
+    })
+}
+
+/// Written into the superblock of every member disk of the bench.
+const ARRAY_ID: u64 = 0x4142_2d31;
+
+/// Parts of the volume whose traffic the shelf counts apart: name, first sector, sectors. They are
+/// those of the reference firmware's volume layout (firmware manual); the shelf only counts.
+const REGIONS: [(&str, u64, u64); 3] = [
+    ("catalogue", 0, 64),
+    ("packages", 64, 16_384 - 64),
+    ("data", 16_384, u64::MAX - 16_384),
+];
+
+fn region((name, first_sector, sectors): &(&str, u64, u64)) -> Region {
+    Region {
+        name: (*name).to_owned(),
+        first_sector: *first_sector,
+        sectors: *sectors,
+    }
 }
 
 fn disk_name(index: u32) -> String {

@@ -9,7 +9,9 @@ use devices::console::{Console, ConsoleVirtio};
 use devices::event::DeviceEvent;
 use devices::flash::VirtioSpi;
 use devices::network::PortVirtio;
-use devices::panel::{Panel, PanelVirtio};
+use devices::panel::{Framebuffer, PanelVirtio};
+use devices::service_media::ServiceMedia;
+use devices::shelf::Shelf;
 use devices::time::Nanos;
 use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
 use serde::{Deserialize, Serialize};
@@ -34,16 +36,24 @@ const PANEL: usize = 7;
 const FITTED: usize = 8;
 
 /// Names of the fitted slots, for people.
-pub const DEVICE_NAMES: [&str; FITTED] =
-    ["control", "flash", "shelf", "media", "console", "backplane", "host", "panel"];
+pub const DEVICE_NAMES: [&str; FITTED] = [
+    "control",
+    "flash",
+    "shelf",
+    "media",
+    "console",
+    "backplane",
+    "host",
+    "panel",
+];
 
 /// The virtio sides of a board's devices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Fitted {
     control: BoardControlVirtio,
     flash: VirtioSpi,
-    shelf: BlockVirtio,
-    media: BlockVirtio,
+    shelf: BlockVirtio<Shelf>,
+    media: BlockVirtio<ServiceMedia>,
     console: ConsoleVirtio,
     backplane: PortVirtio,
     host: PortVirtio,
@@ -55,7 +65,7 @@ pub(super) struct Fitted {
 pub(super) struct LocalCores {
     pub(super) control: BoardControl,
     pub(super) console: Console,
-    pub(super) panel: Panel,
+    pub(super) panel: Framebuffer,
 }
 
 impl LocalCores {
@@ -63,7 +73,7 @@ impl LocalCores {
         LocalCores {
             control: BoardControl::new(identity),
             console: Console::default(),
-            panel: Panel::default(),
+            panel: Framebuffer::default(),
         }
     }
 }
@@ -122,7 +132,17 @@ impl Fitted {
         now: Nanos,
         events: &mut Vec<DeviceEvent>,
     ) -> Serviced {
-        self.with(index, cores, Serve { slot, memory, now, events }).unwrap_or_default()
+        self.with(
+            index,
+            cores,
+            Serve {
+                slot,
+                memory,
+                now,
+                events,
+            },
+        )
+        .unwrap_or_default()
     }
 
     /// Resets every virtio side: the requests in progress are forgotten, the cores keep what they
@@ -136,15 +156,28 @@ impl Fitted {
     /// When a live device next has something to do by itself.
     pub(super) fn deadline(&mut self, slots: &[Slot], cores: &mut Cores<'_>) -> Option<Nanos> {
         let live = (0..FITTED).filter(|index| slots.get(*index).is_some_and(|slot| slot.live));
-        live.filter_map(|index| self.with(index, cores, NextDeadline).flatten()).min()
+        live.filter_map(|index| self.with(index, cores, NextDeadline).flatten())
+            .min()
     }
 
-    fn with<V: Visit>(&mut self, index: usize, cores: &mut Cores<'_>, visit: V) -> Option<V::Answer> {
-        let Cores { local, controller, shared } = cores;
+    fn with<V: Visit>(
+        &mut self,
+        index: usize,
+        cores: &mut Cores<'_>,
+        visit: V,
+    ) -> Option<V::Answer> {
+        let Cores {
+            local,
+            controller,
+            shared,
+        } = cores;
         Some(match index {
             CONTROL => {
                 let board = &mut local.control;
-                let mut core = BoardControlCore { board, midplane: &mut shared.midplane };
+                let mut core = BoardControlCore {
+                    board,
+                    midplane: &mut shared.midplane,
+                };
                 visit.visit(&mut self.control, &mut core)
             }
             FLASH_SLOT => visit.visit(&mut self.flash, &mut &mut controller.as_mut()?.flash),
@@ -161,7 +194,14 @@ impl Fitted {
 
 /// MAC address of a controller's port (board manual §8).
 fn mac(network: u8, index: usize) -> [u8; 6] {
-    [0x02, 0xab, network, 0, 0, u8::try_from(index).unwrap_or(0xff)]
+    [
+        0x02,
+        0xab,
+        network,
+        0,
+        0,
+        u8::try_from(index).unwrap_or(0xff),
+    ]
 }
 
 struct Show {
@@ -211,7 +251,12 @@ impl Visit for Serve<'_> {
     type Answer = Serviced;
 
     fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Serviced {
-        let Serve { slot, memory, now, events } = self;
+        let Serve {
+            slot,
+            memory,
+            now,
+            events,
+        } = self;
         let mut changed = false;
         if std::mem::take(&mut slot.was_reset) {
             device.reset(core);
@@ -252,9 +297,15 @@ impl Visit for Serve<'_> {
 /// with a receive queue have it at index 0 and more than one queue).
 fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
     let receives = slot.queues.len() > 1 && queue == 0;
-    let Some(ring) = slot.queues.get(queue).filter(|ring| ring.ready() && !receives) else {
+    let Some(ring) = slot
+        .queues
+        .get(queue)
+        .filter(|ring| ring.ready() && !receives)
+    else {
         return 0;
     };
     let index = ring.avail_idx(memory, std::sync::atomic::Ordering::Acquire);
-    index.map_or(0, |index| usize::from(index.0.wrapping_sub(ring.next_avail())))
+    index.map_or(0, |index| {
+        usize::from(index.0.wrapping_sub(ring.next_avail()))
+    })
 }

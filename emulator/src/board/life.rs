@@ -6,7 +6,7 @@ use devices::power::PowerLoss;
 use devices::time::Nanos;
 
 use super::fitted::{CONTROL, Cores, SLOTS};
-use super::{Board, BoardNotice, Cpu, Controller};
+use super::{Board, BoardNotice, Controller, Cpu};
 use crate::engine::{CrashReport, EngineError, Reset, Stop};
 use crate::shared::Shared;
 
@@ -19,7 +19,11 @@ const LAST_WORDS_BYTES: usize = 512;
 impl Board {
     /// Gives every device slot its face.
     pub(crate) fn fit_faces(&mut self, shared: &mut Shared) {
-        let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
         for (index, slot) in self.slots.iter_mut().enumerate() {
             slot.fit(self.fitted.face(index, &mut cores).unwrap_or_default());
             self.engine.refresh(index, slot);
@@ -28,7 +32,11 @@ impl Board {
 
     /// Shows the driver configuration that changed from outside (a medium was inserted …).
     pub(crate) fn refresh_faces(&mut self, shared: &mut Shared) {
-        let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let config = self.fitted.face(index, &mut cores).map(|face| face.config);
             if let Some(config) = config.filter(|config| *config != slot.face.config) {
@@ -67,11 +75,23 @@ impl Board {
         self.powered = false;
         self.cpu = Cpu::Off;
         self.forget_requests(shared);
-        let failed = self.controller.as_mut().and_then(|controller| controller.flash.power_lost(loss).err());
+        let cut_off = self
+            .local
+            .console
+            .power_lost()
+            .map(DeviceEvent::ConsoleLine);
+        self.local.panel.power_lost();
+        let failed = self
+            .controller
+            .as_mut()
+            .and_then(|controller| controller.flash.power_lost(loss).err());
         self.flush_last_words()
             .into_iter()
+            .chain(cut_off.map(BoardNotice::Device))
             .chain(failed.map(|error| {
-                BoardNotice::Device(DeviceEvent::MediumFault(format!("flash-file-failed {error}")))
+                BoardNotice::Device(DeviceEvent::MediumFault(format!(
+                    "flash-file-failed {error}"
+                )))
             }))
             .collect()
     }
@@ -92,7 +112,11 @@ impl Board {
         self.forget_requests(shared);
         let calendar = shared.midplane.calendar_seconds(now);
         self.local.control.board_reset(reason, now, calendar);
-        let reset = if reason == ResetReason::Warm { Reset::Warm } else { Reset::Cold };
+        let reset = if reason == ResetReason::Warm {
+            Reset::Warm
+        } else {
+            Reset::Cold
+        };
         self.engine.reset(reset, &mut self.slots)?;
         self.fit_faces(shared);
         self.cpu = Cpu::Live;
@@ -100,7 +124,11 @@ impl Board {
     }
 
     fn forget_requests(&mut self, shared: &mut Shared) {
-        let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
         self.fitted.reset(&mut cores);
         if let Some(controller) = &mut self.controller {
             controller.flash.abandon();
@@ -163,15 +191,24 @@ impl Board {
         notices: &mut Vec<BoardNotice>,
     ) {
         let mut events = Vec::new();
+        if !self.slots[CONTROL].live {
+            // The watchdog outlives the driver that armed it.
+            self.local.control.check_watchdog(now);
+        }
         for index in (0..SLOTS).chain([CONTROL]) {
             if self.slots[index].face.device_id == 0 {
                 continue;
             }
             let slot = &mut self.slots[index];
-            let mut cores = Cores { local: &mut self.local, controller: self.controller.as_mut(), shared };
+            let mut cores = Cores {
+                local: &mut self.local,
+                controller: self.controller.as_mut(),
+                shared,
+            };
             let memory = self.engine.memory();
-            let serviced =
-                self.fitted.service(index, &mut cores, slot, memory, now, &mut events);
+            let serviced = self
+                .fitted
+                .service(index, &mut cores, slot, memory, now, &mut events);
             if serviced.changed {
                 self.engine.refresh(index, slot);
             }
@@ -188,7 +225,12 @@ impl Board {
         if byte == b'\n' || self.last_words.len() >= LAST_WORDS_BYTES {
             return self.flush_last_words();
         }
-        self.last_words.push(if byte.is_ascii_graphic() || byte == b' ' { byte.into() } else { '?' });
+        self.last_words
+            .push(if byte.is_ascii_graphic() || byte == b' ' {
+                byte.into()
+            } else {
+                '?'
+            });
         None
     }
 

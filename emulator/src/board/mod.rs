@@ -12,20 +12,20 @@
 //!                        └────────┘
 //! ```
 
+mod controller;
 mod fitted;
 mod life;
-mod controller;
 
 use devices::board_control::BoardIdentity;
 use devices::console::Console;
 use devices::event::DeviceEvent;
-use devices::panel::Panel;
+use devices::panel::Framebuffer;
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
-use self::fitted::{Fitted, LocalCores};
-pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
 pub use self::controller::Controller;
+use self::fitted::{Cores, Fitted, LocalCores};
+pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
 use crate::shared::Shared;
 use crate::slot::{SavedSlot, Slot};
@@ -59,7 +59,6 @@ pub(crate) enum BoardNotice {
 /// One controller slot of the chassis.
 #[derive(Debug)]
 pub struct Board {
-    index: usize,
     engine: Box<dyn Engine>,
     slots: Vec<Slot>,
     fitted: Fitted,
@@ -92,7 +91,6 @@ impl Board {
         shared: &mut Shared,
     ) -> Board {
         let mut board = Board {
-            index,
             engine,
             slots: (0..fitted::SLOTS).map(|_| Slot::default()).collect(),
             fitted: Fitted::new(index),
@@ -147,7 +145,7 @@ impl Board {
     }
 
     /// The panel's picture.
-    pub fn panel(&self) -> &Panel {
+    pub fn panel(&self) -> &Framebuffer {
         &self.local.panel
     }
 
@@ -171,7 +169,9 @@ impl Board {
 
     pub(crate) fn restore(&mut self, saved: &SavedBoard) -> Result<(), EngineError> {
         if saved.slots.len() != self.slots.len() {
-            return Err(EngineError::Checkpoint("it has another number of device slots"));
+            return Err(EngineError::Checkpoint(
+                "it has another number of device slots",
+            ));
         }
         self.engine.restore(&saved.engine)?;
         for (index, (slot, saved)) in self.slots.iter_mut().zip(&saved.slots).enumerate() {
@@ -188,7 +188,18 @@ impl Board {
     }
 
     /// When a device of this board next has something to do by itself.
-    pub(crate) fn deadline(&self, shared: &mut Shared) -> Option<Nanos> {
-        self.fitted.deadline(&self.slots, &self.local, self.controller.as_ref(), shared)
+    pub(crate) fn deadline(&mut self, shared: &mut Shared) -> Option<Nanos> {
+        let watchdog = self
+            .local
+            .control
+            .watchdog_deadline()
+            .filter(|_| self.powered);
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
+        let devices = self.fitted.deadline(&self.slots, &mut cores);
+        devices.into_iter().chain(watchdog).min()
     }
 }

@@ -85,7 +85,7 @@ pub enum Stop {
 }
 
 /// The CPU when it could not continue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrashReport {
     /// In a few words: `triple fault` …
     pub cause: String,

@@ -76,11 +76,7 @@ impl KvmEngine {
     ///
     /// # Errors
     /// The ROM is too large, or the host has no usable KVM or no memory.
-    pub fn new(
-        ram_mib: u32,
-        rom: &[u8],
-        hang_limit: Duration,
-    ) -> Result<KvmEngine, EngineError> {
+    pub fn new(ram_mib: u32, rom: &[u8], hang_limit: Duration) -> Result<KvmEngine, EngineError> {
         let kvm = Kvm::new().map_err(cannot("be opened (/dev/kvm)"))?;
         let vm = kvm.create_vm().map_err(cannot("create a VM"))?;
         let ram = Ram::new(ram_mib)?;

@@ -86,7 +86,8 @@ const HANG_LIMIT: Duration = Duration::from_millis(200);
 fn board(task: u32) -> (KvmEngine, Vec<Slot>) {
     // SAFETY: the assembly above defines 64 KiB of read-only bytes at this symbol.
     let rom = unsafe { &arraybench_test_rom_start };
-    let mut engine = KvmEngine::new(16, rom, HANG_LIMIT).expect("this machine has no usable /dev/kvm");
+    let mut engine =
+        KvmEngine::new(16, rom, HANG_LIMIT).expect("this machine has no usable /dev/kvm");
     let mut slots: Vec<Slot> = (0..24).map(|_| Slot::default()).collect();
     let face = |config: Vec<u8>| Face {
         device_id: 38,
