@@ -2,6 +2,7 @@
 
 use super::geometry::{Geometry, Level, Role};
 use super::gf;
+use crate::block::SECTOR_BYTES;
 
 /// One sector of every slot of a row, at the same offset; `None` where it cannot be read.
 pub(super) type Images = Vec<Option<Vec<u8>>>;
@@ -86,7 +87,10 @@ fn complete_six(geometry: &Geometry, row: u64, images: &mut Images) {
         (&[x], Some(p), _) => vec![(x, difference(&p, &rest_p))],
         (&[x], None, Some(q)) => {
             let weight = gf::inverse(gf::power_of_two(x));
-            vec![(x, sum([(difference(&q, &rest_q).as_slice(), weight)].into_iter()))]
+            vec![(
+                x,
+                sum([(difference(&q, &rest_q).as_slice(), weight)].into_iter()),
+            )]
         }
         // Dx + Dy = a and 2^x·Dx + 2^y·Dy = b, so Dx = (b + 2^y·a) / (2^x + 2^y).
         (&[x, y], Some(p), Some(q)) => {
@@ -121,7 +125,7 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 fn sum<'a>(terms: impl Iterator<Item = (&'a [u8], u8)>) -> Vec<u8> {
-    let mut total = vec![0; super::sector::SECTOR_BYTES];
+    let mut total = vec![0; SECTOR_BYTES];
     for (image, weight) in terms {
         gf::add_multiple(&mut total, image, weight);
     }
@@ -141,7 +145,10 @@ mod tests {
                 .collect(),
             Role::P | Role::Q => Vec::new(),
         };
-        let mut images: Images = geometry.roles(row).map(|(_, role)| Some(image(role))).collect();
+        let mut images: Images = geometry
+            .roles(row)
+            .map(|(_, role)| Some(image(role)))
+            .collect();
         encode(geometry, row, &mut images);
         images
     }
