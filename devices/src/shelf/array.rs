@@ -96,9 +96,9 @@ impl Shelf {
         }
         shelf.generation = 1;
         for slot in 0..shelf.slots.len() {
-            let run = shelf.superblock(slot).run();
+            let superblock = shelf.superblock(slot);
             if let Some(drive) = shelf.drives.get_mut(slot) {
-                drive.put(&run);
+                drive.put(&superblock.run(drive));
                 if drive.dead {
                     return Err(ShelfError::Medium(slot));
                 }

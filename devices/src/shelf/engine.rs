@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::array::{Shelf, Tally};
+use super::array::{Shelf, Slot, Tally};
 use super::journal::Writes;
 use super::settings::DiskTiming;
 use crate::block::SECTOR_BYTES;
@@ -84,7 +84,9 @@ impl Shelf {
         let drives = self.drives.iter().filter_map(|drive| drive.next());
         let idle = self.activity == Activity::Idle;
         let round = self.rounds.running.filter(|_| idle);
-        let background = (idle && self.has_background_work()).then_some(self.background_at);
+        // A round that is about to begin its writes comes first.
+        let rests = idle && round.is_none();
+        let background = (rests && self.has_background_work()).then_some(self.background_at);
         drives.chain(round).chain(background).min()
     }
 
@@ -163,16 +165,16 @@ impl Shelf {
         self.generation += 1;
         self.journal_floor = self.sequence + 1;
         for slot in 0..self.slots.len() {
-            let joins = |slot: &super::array::Slot| slot.drive.is_some() && slot.joined == 0;
+            let joins = |slot: &Slot| slot.drive.is_some() && slot.joined == 0;
             if let Some(slot) = self.slots.get_mut(slot).filter(|slot| joins(slot)) {
                 slot.joined = self.generation;
             }
         }
         for slot in 0..self.slots.len() {
-            let run = self.superblock(slot).run();
+            let superblock = self.superblock(slot);
             let drive = self.slots.get(slot).and_then(|slot| slot.drive);
             if let Some(drive) = drive.and_then(|drive| self.drives.get_mut(drive)) {
-                drive.write(run, now);
+                drive.write(superblock.run(drive), now);
             }
         }
         self.activity = Activity::Superblocks;

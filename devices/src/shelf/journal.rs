@@ -128,7 +128,8 @@ mod tests {
     use crate::medium::Medium;
 
     fn entry(sequence: u64, sectors: usize) -> Entry {
-        let stored = |n: usize| sector::seal(&(n as u64 + sequence * 1000).to_le_bytes());
+        let stored =
+            |n: usize| sector::seal(&(n as u64 + sequence * 1000).to_le_bytes().repeat(64));
         let address = |n: usize| (n % 3, 1000 + n as u64 / 3);
         Entry {
             sequence,
@@ -159,8 +160,17 @@ mod tests {
             let mut part = new.clone();
             part.stored.truncate(cut);
             drive.put(&part);
-            let expected = if cut == 0 { Some(entry(3, 9)) } else { None };
-            assert_eq!(Entry::of(&drive, 7), expected, "cut at {cut}");
+            let found = Entry::of(&drive, 7);
+            // The last sector is only partly used: the entry may be whole before its write is.
+            let whole = cut + STORED_BYTES > new.stored.len();
+            assert!(
+                match found {
+                    Some(found) if cut == 0 => found == entry(3, 9),
+                    Some(found) => whole && found == entry(4, 9),
+                    None => cut > 0,
+                },
+                "cut at {cut}"
+            );
         }
     }
 
