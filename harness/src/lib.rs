@@ -7,6 +7,8 @@
 pub mod coverage;
 /// Files that people write: read within bounds, complained about so that they can be mended.
 pub mod files;
+/// The reference firmware, built with this program.
+pub mod firmware;
 /// The host that reads and writes the array.
 pub mod host;
 /// Scenario files: one story each, in a closed set of verbs.
