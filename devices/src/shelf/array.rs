@@ -294,6 +294,11 @@ impl Shelf {
         slot.drive.is_some() && slot.rebuilt >= self.geometry.rows
     }
 
+    /// Whether the members have noted what is.
+    pub(super) fn superblocks_are_true(&self) -> bool {
+        !self.superblocks_due && self.activity != Activity::Superblocks
+    }
+
     /// Whether more members are missing than the level tolerates.
     pub(super) fn has_failed(&self) -> bool {
         let missing = |slot: &&Slot| !self.is_complete(slot);

@@ -52,6 +52,7 @@ impl Shelf {
     /// Begins and ends everything that is due at or before `now`.
     pub fn advance(&mut self, now: Nanos, events: &mut Vec<DeviceEvent>) {
         if !self.powered {
+            self.clock = self.clock.max(now);
             return;
         }
         self.go_on(self.clock, events);

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 
 use super::drive::{Drive, Run};
 use super::geometry::{JOURNAL_SECTOR, JOURNAL_SECTORS};
-use super::sector::{self, STORED_BYTES, crc32};
+use super::sector::{self, STORED_BYTES};
 use crate::block::SECTOR_BYTES;
 
 const MAGIC: [u8; 8] = *b"ABJOURN\x01";
 /// Magic, array, sequence, bytes and checksum of what follows.
-const HEADER_BYTES: usize = 8 + 8 + 8 + 4 + 4;
+const HEADER_BYTES: usize = 8 + 8 + 8 + 8 + 4;
 /// Slot and sector of a stored sector.
 const ADDRESS_BYTES: usize = 2 + 8;
 
@@ -64,7 +64,7 @@ impl Entry {
         let (array, rest) = rest.split_first_chunk::<8>()?;
         let (sequence, rest) = rest.split_first_chunk::<8>()?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (sum, _) = rest.split_first_chunk::<4>()?;
+        let (sum, _) = rest.split_first_chunk::<8>()?;
         let sequence = u64::from_le_bytes(*sequence);
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         if *magic != MAGIC
@@ -79,7 +79,7 @@ impl Entry {
             bytes.extend(sector::data(&drive.stored(JOURNAL_SECTOR + sector)?));
         }
         let body = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
-        if checksum(array_id, sequence, body) != u32::from_le_bytes(*sum) {
+        if checksum(array_id, sequence, body) != u64::from_le_bytes(*sum) {
             return None;
         }
         let mut writes = Writes::new();
@@ -93,12 +93,13 @@ impl Entry {
     }
 }
 
-/// Over body and sequence, so that no mixture of two entries passes for one.
-fn checksum(array_id: u64, sequence: u64, body: &[u8]) -> u32 {
-    let mut bytes = array_id.to_le_bytes().to_vec();
-    bytes.extend(sequence.to_le_bytes());
-    bytes.extend(body);
-    crc32(&bytes)
+/// Over array, sequence and body, so that no mixture of two entries passes for one: FNV-1a with 64
+/// bits. Not a CRC: the body consists of sectors that end with their own CRC, and to the CRC of
+/// the whole any such sector is as good as any other.
+fn checksum(array_id: u64, sequence: u64, body: &[u8]) -> u64 {
+    let head = [array_id.to_le_bytes(), sequence.to_le_bytes()].concat();
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    head.iter().chain(body).fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Groups sectors into one write per stretch of consecutive ones on a member.

@@ -79,7 +79,11 @@ impl Shelf {
         } else if rebuilding.is_some() {
             ShelfState::Rebuilding
         } else if self.slots.iter().all(|slot| self.is_complete(slot)) {
-            ShelfState::Optimal
+            // A rebuild that the members have not noted would not survive a loss of power.
+            match self.superblocks_are_true() {
+                true => ShelfState::Optimal,
+                false => ShelfState::Rebuilding,
+            }
         } else {
             ShelfState::Degraded
         };

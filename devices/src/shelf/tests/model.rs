@@ -72,7 +72,7 @@ fn bears_a_loss(bench: &Bench, rotten: bool) -> bool {
         .iter()
         .filter(|slot| !shelf.is_complete(slot))
         .count();
-    missing + usize::from(rotten) < shelf.geometry.tolerates()
+    shelf.superblocks_are_true() && missing + usize::from(rotten) < shelf.geometry.tolerates()
 }
 
 fn play(level: Level, members: usize, steps: Vec<Step>) {
