@@ -164,7 +164,8 @@ impl Shelf {
         events: &mut Vec<DeviceEvent>,
     ) {
         let rows = self.geometry.rows;
-        let same = |slot: &&mut Slot| slot.drive == Some(drive) && slot.rebuilt == row;
+        // It may have failed meanwhile.
+        let same = |slot: &&mut Slot| slot.drive == Some(drive);
         let Some(slot) = self.slots.get_mut(number).filter(same) else {
             return;
         };

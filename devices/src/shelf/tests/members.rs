@@ -187,24 +187,34 @@ fn rot_without_redundancy_is_counted_and_never_invents_data() {
     bench.shelf.start_scrub(bench.now, &mut bench.events);
     bench.settle();
     assert_eq!(bench.shelf.status().scrub.lost, 1);
+}
 
-    let (mut bench, _) = filled(Level::Five, 3, 0);
+#[test]
+fn data_beyond_recovery_is_not_made_up() {
+    // Row 0 is sectors 0–1, 2–3, 4–5 and P.
+    let (mut bench, _) = filled(Level::Five, 4, 0);
     let (member, sector) = bench.shelf.locate(0).unwrap();
     bench.shelf.rot(member, sector);
-    bench.shelf.fail_member(2 - member, &mut bench.events);
-    bench.settle();
-    let result = bench.read(0, 1);
-    assert_eq!(result, Err(BlockError::Failed), "two of three are gone");
-    // A neighbour is written: parity must not make up what is not known.
-    bench.write(2, &pattern(2, 2, 5));
+    bench.shelf.fail_member(2, &mut bench.events);
+    let lost = Err(BlockError::Failed);
+    assert_eq!(bench.read(0, 1), lost, "rotten, and another member away");
+    // Parity is computed without it, the missing member comes back, parity is used.
+    bench.write(2, &pattern(2, 1, 5));
     bench.flush();
-    assert_eq!(bench.read(0, 1), Err(BlockError::Failed));
     assert_eq!(
-        bench.read(1, 3).map(|data| data[1024..].to_vec()),
-        Ok(pattern(3, 1, 5))
+        (bench.read(0, 1), bench.read(4, 1)),
+        (lost.clone(), lost.clone())
     );
-    // Writing it anew heals it.
-    bench.write(0, &pattern(0, 1, 6));
+    bench.shelf.replace_member(2, disk(40), &mut bench.events);
+    bench.settle();
+    bench.write(4, &pattern(4, 1, 5));
     bench.flush();
-    assert_eq!(bench.read(0, 1), Ok(pattern(0, 1, 6)));
+    assert_eq!(bench.read(0, 1), lost);
+    assert_eq!(bench.read(2, 1), Ok(pattern(2, 1, 5)));
+    assert_eq!(bench.read(4, 1), Ok(pattern(4, 1, 5)));
+    // Writing it anew heals all of it.
+    bench.write(0, &pattern(0, 1, 5));
+    bench.flush();
+    assert_eq!(bench.read(0, 1), Ok(pattern(0, 1, 5)));
+    assert_eq!(bench.inconsistent_row(), None);
 }

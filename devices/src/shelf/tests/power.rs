@@ -3,6 +3,7 @@
 use super::*;
 
 /// A few writes with flushes between them; notes which data each flush made durable.
+#[derive(Clone)]
 struct Story {
     bench: Bench,
     /// Per sector, the newest version that was flushed, and all that were written.
@@ -76,8 +77,53 @@ impl Story {
     }
 }
 
-/// Cuts at every operation in every shape, and again during recovery; how many cuts there were
-/// and what went wrong.
+/// What makes a cut worse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    None,
+    /// Power goes again during recovery.
+    Again,
+    /// There is more in the cache, for the rows that are being written and for others.
+    FullCache,
+    /// A member that has the journal does not come back.
+    MemberLost,
+}
+
+impl Trouble {
+    const ALL: [Trouble; 4] = [
+        Trouble::None,
+        Trouble::Again,
+        Trouble::FullCache,
+        Trouble::MemberLost,
+    ];
+}
+
+impl Story {
+    /// Cuts the power and brings it back.
+    fn cut(&mut self, shape: Shape, seed: u64, trouble: Trouble) {
+        if trouble == Trouble::FullCache {
+            for (_, versions) in &mut self.sectors[..6] {
+                versions.push(100);
+            }
+            let data = pattern(0, 6, 100);
+            self.bench.submit(Request::Write { sector: 0, data });
+        }
+        self.bench.cut(shape, seed);
+        if trouble == Trouble::MemberLost {
+            let slots = &self.bench.shelf.slots;
+            let member = slots.iter().find_map(|slot| slot.drive).unwrap();
+            self.bench.shelf.fail_member(member, &mut self.bench.events);
+        }
+        self.bench.power_on();
+        if trouble == Trouble::Again {
+            self.bench.cut(Shape::Torn, seed + 7);
+            self.bench.power_on();
+        }
+    }
+}
+
+/// Cuts at every operation in every shape with every trouble; how many cuts there were and what
+/// went wrong.
 fn sweep(
     level: Level,
     members: usize,
@@ -91,27 +137,24 @@ fn sweep(
         if !story.tell(before + cut) {
             break;
         }
-        for (shape, seed) in Shape::ALL
+        let bears_another = missing.is_none() || level == Level::Six;
+        let troubles = Trouble::ALL
             .into_iter()
-            .flat_map(|s| [(s, 1), (s, 2), (s, 3)])
-        {
-            for again in [false, true] {
-                let mut after = Story {
-                    bench: story.bench.clone(),
-                    sectors: story.sectors.clone(),
-                };
-                after.bench.cut(shape, seed);
-                after.bench.power_on();
-                if again {
-                    after.bench.cut(Shape::Torn, seed + 7);
-                    after.bench.power_on();
-                }
+            .filter(|trouble| bears_another || *trouble != Trouble::MemberLost);
+        for trouble in troubles {
+            for (shape, seed) in Shape::ALL
+                .into_iter()
+                .flat_map(|s| [(s, 1), (s, 2), (s, 3)])
+            {
+                let mut after = story.clone();
+                after.cut(shape, seed, trouble);
                 let at_once = after.verdict();
                 after.bench.settle();
                 let later = after.verdict();
                 cuts += 1;
                 for what in [at_once, later].into_iter().filter_map(Result::err) {
-                    wrong.push(format!("{level:?} cut {cut} {shape:?} seed {seed}: {what}"));
+                    let case = format!("{level:?} cut {cut} {shape:?} {seed} {trouble:?}");
+                    wrong.push(format!("{case}: {what}"));
                 }
             }
         }
@@ -226,4 +269,23 @@ fn how_often_it_is_advanced_makes_no_difference() {
     at_once.shelf.advance(at_once.now, &mut at_once.events);
     assert_eq!(bench.events, at_once.events);
     assert_eq!(bench.shelf, at_once.shelf);
+}
+
+#[test]
+fn a_journal_entry_from_the_past_is_not_replayed() {
+    let mut bench = Bench::new(Level::Five, 4, 0, 6);
+    // Members 0 and 1 keep the journal; while 0 is away, 1 and 2 do.
+    bench.shelf.fail_member(0, &mut bench.events);
+    bench.write(0, &pattern(0, 4, 1));
+    bench.flush();
+    bench.shelf.replace_member(0, disk(6), &mut bench.events);
+    bench.settle();
+    bench.write(0, &pattern(0, 4, 2));
+    bench.flush();
+    for member in [0, 1] {
+        bench.shelf.rot(member, geometry::JOURNAL_SECTOR);
+    }
+    bench.cut(Shape::Lost, 0);
+    bench.power_on();
+    assert_eq!(bench.read(0, 4), Ok(pattern(0, 4, 2)));
 }
