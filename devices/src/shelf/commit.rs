@@ -109,7 +109,7 @@ impl Shelf {
     pub(super) fn begin_transaction(&mut self, now: Nanos) {
         let batch = self.next_batch();
         let writes = self.plan(&batch);
-        self.sequence += u64::from(self.journalled);
+        self.sequence = self.sequence.saturating_add(u64::from(self.journalled));
         let phase = if self.journalled {
             self.write_journal(now, &writes);
             Phase::Journal

@@ -163,8 +163,8 @@ impl Shelf {
     /// entry so far is history.
     fn write_superblocks(&mut self, now: Nanos) {
         self.superblocks_due = false;
-        self.generation += 1;
-        self.journal_floor = self.sequence + 1;
+        self.generation = self.generation.saturating_add(1);
+        self.journal_floor = self.sequence.saturating_add(1);
         for slot in 0..self.slots.len() {
             let joins = |slot: &Slot| slot.drive.is_some() && slot.joined == 0;
             if let Some(slot) = self.slots.get_mut(slot).filter(|slot| joins(slot)) {

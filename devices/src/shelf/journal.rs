@@ -16,8 +16,8 @@ use crate::block::SECTOR_BYTES;
 const MAGIC: [u8; 8] = *b"ABJOURN\x01";
 /// Magic, array, sequence, bytes and checksum of what follows.
 const HEADER_BYTES: usize = 8 + 8 + 8 + 8 + 4;
-/// Slot and sector of a stored sector.
-const ADDRESS_BYTES: usize = 2 + 8;
+/// Slot and sector of a stored sector, and the sector.
+const ITEM_BYTES: usize = 2 + 8 + STORED_BYTES;
 
 /// Sectors of members, by (slot, sector), as they are stored.
 pub(super) type Writes = BTreeMap<(usize, u64), Vec<u8>>;
@@ -25,7 +25,7 @@ pub(super) type Writes = BTreeMap<(usize, u64), Vec<u8>>;
 /// Most stored sectors in one entry.
 pub(super) fn most_sectors() -> usize {
     let bytes = usize::try_from(JOURNAL_SECTORS).unwrap_or(0) * SECTOR_BYTES;
-    (bytes - HEADER_BYTES) / (ADDRESS_BYTES + STORED_BYTES)
+    (bytes - HEADER_BYTES) / ITEM_BYTES
 }
 
 /// A journal entry.
@@ -69,7 +69,8 @@ impl Entry {
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         if *magic != MAGIC
             || u64::from_le_bytes(*array) != array_id
-            || length > most_sectors() * (ADDRESS_BYTES + STORED_BYTES)
+            || length > most_sectors() * ITEM_BYTES
+            || !length.is_multiple_of(ITEM_BYTES)
         {
             return None;
         }
@@ -83,7 +84,7 @@ impl Entry {
             return None;
         }
         let mut writes = Writes::new();
-        for item in body.chunks(ADDRESS_BYTES + STORED_BYTES) {
+        for item in body.chunks(ITEM_BYTES) {
             let (slot, rest) = item.split_first_chunk::<2>()?;
             let (sector, stored) = rest.split_first_chunk::<8>()?;
             let slot = usize::from(u16::from_le_bytes(*slot));

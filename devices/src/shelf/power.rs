@@ -150,7 +150,7 @@ impl Shelf {
             }
             // Everything journaled is in place: an entry of nothing ends its story.
             _ if self.journalled && !kept.is_empty() => {
-                self.sequence += 1;
+                self.sequence = self.sequence.saturating_add(1);
                 let entry = Entry {
                     sequence: self.sequence,
                     writes: journal::Writes::new(),

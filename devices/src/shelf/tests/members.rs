@@ -1,5 +1,7 @@
 //! Failing, replacing, rebuilding, scrubbing, coming back.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn filled(level: Level, members: usize, spares: usize) -> (Bench, Vec<u8>) {
@@ -217,4 +219,39 @@ fn data_beyond_recovery_is_not_made_up() {
     bench.flush();
     assert_eq!(bench.read(0, 1), Ok(pattern(0, 1, 5)));
     assert_eq!(bench.inconsistent_row(), None);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_on_the_media_they_are_an_array_or_not(
+        numbers in proptest::collection::vec(
+            prop_oneof![Just(0), Just(1), Just(u64::MAX), 0..40u64, any::<u64>()], 6..9),
+        sequence in prop_oneof![Just(u64::MAX), any::<u64>()],
+        addresses in proptest::collection::vec((0usize..70_000, prop_oneof![0..300u64, any::<u64>()]), 0..9),
+    ) {
+        let (bench, _) = filled(Level::Five, 3, 1);
+        let mut drives = bench.shelf.drives;
+        // Superblock and journal of one member say something else, with the right checksums.
+        let mut superblock = superblock::Superblock::of(&drives[1]).unwrap();
+        superblock.generation = numbers[0];
+        superblock.journal_floor = numbers[1];
+        superblock.rebuilt_rows = numbers[2];
+        superblock.joined.clone_from_slice(&numbers[3..6]);
+        superblock.slot = u8::try_from(numbers[2] & 3).unwrap();
+        let run = superblock.run(&drives[1]);
+        drives[1].put(&run);
+        let writes = addresses.into_iter().map(|address| (address, vec![7; STORED_BYTES]));
+        let writes = writes.collect();
+        let run = journal::Entry { sequence, writes }.run(superblock.array_id);
+        drives[1].put(&run);
+        let mut media: Vec<Medium> = drives.into_iter().map(|drive| drive.medium).collect();
+        let spares = media.split_off(3);
+        let shelf = Shelf::assemble(settings(Level::Five), media, spares).unwrap();
+        let mut bench = Bench { shelf, now: Nanos::ZERO, events: Vec::new() };
+        bench.power_on();
+        bench.ask(Request::Write { sector: 1, data: pattern(1, 9, 1) });
+        bench.ask(Request::Flush);
+        bench.settle();
+        bench.content();
+    }
 }
