@@ -43,6 +43,15 @@ impl Selection {
     pub fn next_record(&self, calendar_s: u64) -> Record {
         self.header.record.next(calendar_s)
     }
+
+    /// The selection once the selected bank has turned out bad after all, because it read differently
+    /// when it was [`load`]ed.
+    pub fn without_selected(&self, defect: Defect) -> Result<Selection, NoValid> {
+        match self.bank {
+            Bank::A => choose(Err(defect), self.other),
+            Bank::B => choose(self.other, Err(defect)),
+        }
+    }
 }
 
 /// Neither bank is valid: the error condition (VC27, VC31).

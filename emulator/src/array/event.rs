@@ -1,0 +1,102 @@
+//! What happened in an array, stamped with time and place.
+
+use std::fmt;
+
+use devices::board_control::ResetReason;
+use devices::event::DeviceEvent;
+use devices::power::{OperationKind, Shape};
+use devices::time::Nanos;
+use serde::{Deserialize, Serialize};
+
+use super::power::PowerDomain;
+use crate::engine::CrashReport;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayEvent {
+    /// When, in virtual time.
+    pub at: Nanos,
+    /// Where.
+    pub source: Source,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// Where something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Source {
+    /// The controller board in a slot, or a device on it.
+    Board(usize),
+    /// The RAID shelf.
+    Shelf,
+    /// The networks.
+    Network,
+    /// The chassis: midplane, power, service media.
+    Chassis,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A device had something to say.
+    Device(DeviceEvent),
+    /// A domain got power.
+    PoweredOn(PowerDomain),
+    /// A domain lost power.
+    PowerLost(PowerDomain),
+    /// An armed cut fired: this operation was in progress.
+    CutFired {
+        /// The number `Array::arm` gave it.
+        cut: u32,
+        /// What was in progress.
+        operation: OperationKind,
+        /// How it was left.
+        shape: Shape,
+    },
+    /// The board left reset and started to run.
+    Booted {
+        /// Why it had been in reset.
+        reason: ResetReason,
+        /// Resets since it was put into its slot, this one included.
+        boots: u32,
+    },
+    /// The board's CPU could not continue.
+    Crashed(CrashReport),
+    /// The board's CPU ran without touching a device.
+    Hung(CrashReport),
+    /// The board's CPU halted for good.
+    Halted,
+    /// What the board wrote to its UART, up to a line end or a stop.
+    LastWords(String),
+    /// The board is kept in reset by its partner.
+    Held,
+    /// A board was put into a slot.
+    Inserted {
+        /// The board's serial number.
+        serial: String,
+    },
+    /// A board was pulled out of a slot.
+    Pulled {
+        /// The board's serial number.
+        serial: String,
+    },
+}
+
+/// The letter of a controller slot: 0 is A.
+pub fn slot_letter(slot: usize) -> char {
+    u8::try_from(slot)
+        .ok()
+        .and_then(|n| b'A'.checked_add(n))
+        .map_or('?', char::from)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Board(slot) => write!(f, "{}", slot_letter(*slot)),
+            Source::Shelf => f.write_str("shelf"),
+            Source::Network => f.write_str("network"),
+            Source::Chassis => f.write_str("chassis"),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Arrays: boards, shared cores and the one virtual clock.
+//!
+//! An array advances by [`Array::step`]: either every board that can run does so until it waits, or
+//! the clock moves to the next event. Boards run in slot order, one at a time; so a run is a pure
+//! function of what the array was built from and what is done to it between steps.
+
+mod checkpoint;
+mod event;
+mod operate;
+mod power;
+mod step;
+mod wiring;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use devices::board_control::{BoardIdentity, ResetReason};
+use devices::midplane::Midplane;
+use devices::network::{PortSettings, Segment};
+use devices::service_media::ServiceMedia;
+use devices::shelf::Shelf;
+use devices::time::Nanos;
+use thiserror::Error;
+
+pub use self::checkpoint::SavedArray;
+pub use self::event::{ArrayEvent, EventKind, Source, slot_letter};
+use self::power::ArmedCut;
+pub use self::power::{CutPoint, PowerDomain};
+pub use self::step::Step;
+pub use self::wiring::{Storage, WiringError};
+use crate::board::Board;
+use crate::engine::kvm::KvmEngine;
+use crate::engine::{Engine, EngineError};
+use crate::shared::Shared;
+
+/// What an array is built from.
+#[derive(Debug)]
+pub struct ArrayParts {
+    /// What the chassis tells the board in each slot; as many as there are slots. Serial, boots
+    /// and reset facts are filled in by the array.
+    pub identities: Vec<BoardIdentity>,
+    /// The boot ROM of every board.
+    pub rom: Arc<[u8]>,
+    /// The RAID shelf.
+    pub shelf: Shelf,
+    /// How fast the backplane link is.
+    pub backplane: PortSettings,
+    /// How fast the host link is.
+    pub host_link: PortSettings,
+    /// Calendar clock at virtual time 0, seconds since 1970-01-01.
+    pub calendar_base: u64,
+    /// What happens to a board that crashed.
+    pub crash_policy: CrashPolicy,
+    /// Host CPU time after which a board that touches no device counts as hung.
+    pub hang_limit: Duration,
+    /// Decides every detail that a power cut's shape leaves open.
+    pub seed: u64,
+}
+
+/// What happens to a board that crashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CrashPolicy {
+    /// A cold reset at the end of the instant.
+    #[default]
+    Reset,
+    /// It stays down until somebody resets it.
+    StayDown,
+}
+
+/// How long a reset lasts. More than nothing, so that a board that resets itself at once, for ever,
+/// cannot stop the clock.
+pub const RESET_PULSE: Nanos = Nanos::from_millis(1);
+
+/// A virtual array. See the module.
+#[derive(Debug)]
+pub struct Array {
+    now: Nanos,
+    seed: u64,
+    shared: Shared,
+    boards: Vec<Board>,
+    crash_policy: CrashPolicy,
+    /// When each board leaves reset, and why it was reset.
+    leaving_reset: Vec<Option<(Nanos, ResetReason)>>,
+    shelf_powered: bool,
+    cuts: Vec<ArmedCut>,
+    next_cut: u32,
+    power_losses: u64,
+    events: Vec<ArrayEvent>,
+    /// Events before this index were looked at for armed cuts.
+    examined: usize,
+}
+
+/// The bench cannot go on, or was asked for something that cannot be.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ArrayError {
+    /// An engine failed.
+    #[error("board {board} cannot run")]
+    Engine {
+        /// Letter of the slot.
+        board: char,
+        /// Why.
+        #[source]
+        source: EngineError,
+    },
+    /// There is no such slot.
+    #[error("there is no controller slot {0}")]
+    NoSlot(usize),
+    /// The slot is not in the state that the request needs.
+    #[error("controller slot {slot}: {problem}")]
+    Slot {
+        /// Letter of the slot.
+        slot: char,
+        /// What is in the way.
+        problem: &'static str,
+    },
+    /// A checkpoint that does not fit.
+    #[error("the checkpoint does not fit this array: {0}")]
+    Checkpoint(&'static str),
+}
+
+impl Array {
+    /// An array without power and without boards in its slots.
+    ///
+    /// # Errors
+    /// The host cannot run boards.
+    pub fn new(parts: ArrayParts) -> Result<Array, ArrayError> {
+        let slots = parts.identities.len();
+        let count = u32::try_from(slots).unwrap_or(u32::MAX);
+        let mut shared = Shared {
+            midplane: Midplane::new(count, parts.calendar_base),
+            shelf: parts.shelf,
+            media: ServiceMedia::default(),
+            backplane: Segment::new(slots, parts.backplane),
+            hosts: Segment::new(slots + 1, parts.host_link),
+        };
+        // The host's end of its link is always lit; the boards' ends follow their power.
+        for slot in 0..slots {
+            shared.backplane.set_powered(slot, false);
+            shared.hosts.set_powered(slot, false);
+        }
+        let mut boards = Vec::with_capacity(slots);
+        for (index, mut identity) in parts.identities.into_iter().enumerate() {
+            identity.slot = u32::try_from(index).unwrap_or(u32::MAX);
+            identity.slots = count;
+            let failed = |source| ArrayError::Engine {
+                board: slot_letter(index),
+                source,
+            };
+            let engine =
+                KvmEngine::new(identity.ram_mib, &parts.rom, parts.hang_limit).map_err(failed)?;
+            let engine: Box<dyn Engine> = Box::new(engine);
+            boards.push(Board::new(index, engine, identity, &mut shared));
+        }
+        Ok(Array {
+            now: Nanos::ZERO,
+            seed: parts.seed,
+            shared,
+            boards,
+            crash_policy: parts.crash_policy,
+            leaving_reset: vec![None; slots],
+            shelf_powered: false,
+            cuts: Vec::new(),
+            next_cut: 0,
+            power_losses: 0,
+            events: Vec::new(),
+            examined: 0,
+        })
+    }
+
+    /// Virtual time.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// The controller slots.
+    pub fn boards(&self) -> &[Board] {
+        &self.boards
+    }
+
+    /// One controller slot, to type on its console or to meddle with its unit.
+    ///
+    /// # Errors
+    /// There is no such slot.
+    pub fn board_mut(&mut self, slot: usize) -> Result<&mut Board, ArrayError> {
+        self.boards.get_mut(slot).ok_or(ArrayError::NoSlot(slot))
+    }
+
+    /// What the boards share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What the boards share, to break a disk, cut a link or receive a host's frames.
+    pub fn shared_mut(&mut self) -> &mut Shared {
+        &mut self.shared
+    }
+
+    /// The host's port on the host network.
+    pub fn host_port(&self) -> usize {
+        self.boards.len()
+    }
+
+    /// What happened since the last call, oldest first.
+    pub fn take_events(&mut self) -> Vec<ArrayEvent> {
+        self.examined = 0;
+        std::mem::take(&mut self.events)
+    }
+
+    fn note(&mut self, source: Source, kind: EventKind) {
+        self.events.push(ArrayEvent {
+            at: self.now,
+            source,
+            kind,
+        });
+    }
+}

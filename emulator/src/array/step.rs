@@ -1,0 +1,262 @@
+//! How an array advances.
+
+use devices::block::BlockCore;
+use devices::board_control::{ResetKind, ResetReason};
+use devices::event::DeviceEvent;
+use devices::midplane::MidplaneCommand;
+use devices::power::{PowerLoss, mix};
+use devices::time::Nanos;
+
+use super::event::{EventKind, Source, slot_letter};
+use super::power::CutPoint;
+use super::{Array, ArrayError, CrashPolicy, RESET_PULSE};
+use crate::board::{BoardNotice, Cpu};
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Boards ran, or the clock moved to an event.
+    Advanced,
+    /// Nothing happens before the limit; the clock stands there.
+    Idle,
+}
+
+impl Array {
+    /// Lets every board that can run do so; where none can, moves the clock to the next event, at
+    /// most to `until`.
+    ///
+    /// # Errors
+    /// The host cannot run a board any more.
+    pub fn step(&mut self, until: Nanos) -> Result<Step, ArrayError> {
+        let mut ran = false;
+        for slot in 0..self.boards.len() {
+            if self.boards[slot].runnable() {
+                ran = true;
+                self.run_board(slot)?;
+            }
+        }
+        if ran {
+            return Ok(Step::Advanced);
+        }
+        match self.deadline() {
+            Some(at) if at <= until => {
+                self.now = self.now.max(at);
+                self.serve_all()?;
+                Ok(Step::Advanced)
+            }
+            _ => {
+                if until != Nanos::NEVER {
+                    self.now = self.now.max(until);
+                }
+                Ok(Step::Idle)
+            }
+        }
+    }
+
+    /// When something next happens by itself; `None` when nothing ever will.
+    pub fn deadline(&mut self) -> Option<Nanos> {
+        let shared = &mut self.shared;
+        let boards = self
+            .boards
+            .iter_mut()
+            .filter_map(|board| board.deadline(shared))
+            .min();
+        let resets = self.leaving_reset.iter().flatten().map(|(at, _)| *at).min();
+        let shelf = self.shared.shelf.deadline();
+        let networks = self
+            .shared
+            .backplane
+            .deadline()
+            .into_iter()
+            .chain(self.shared.hosts.deadline());
+        boards
+            .into_iter()
+            .chain(resets)
+            .chain(shelf)
+            .chain(networks)
+            .min()
+    }
+
+    fn run_board(&mut self, slot: usize) -> Result<(), ArrayError> {
+        let mut notices = Vec::new();
+        let result = self.boards[slot].run(self.now, &mut self.shared, &mut notices);
+        self.note_board(slot, notices);
+        result.map_err(|source| ArrayError::Engine {
+            board: slot_letter(slot),
+            source,
+        })?;
+        let stopped = match self.boards[slot].cpu().clone() {
+            Cpu::Crashed(report) => Some(EventKind::Crashed(report)),
+            Cpu::Hung(report) => Some(EventKind::Hung(report)),
+            Cpu::Halted => Some(EventKind::Halted),
+            Cpu::Off | Cpu::InReset | Cpu::Live => None,
+        };
+        if let Some(kind) = stopped {
+            let crashed = matches!(kind, EventKind::Crashed(_));
+            self.note(Source::Board(slot), kind);
+            if crashed && self.crash_policy == CrashPolicy::Reset {
+                self.begin_reset(slot, ResetReason::Crash);
+            }
+        }
+        self.settle(slot);
+        Ok(())
+    }
+
+    /// Serves every device whose time may have come.
+    fn serve_all(&mut self) -> Result<(), ArrayError> {
+        let mut shelf_events = Vec::new();
+        self.shared.shelf.advance(self.now, &mut shelf_events);
+        self.note_devices(Source::Shelf, shelf_events);
+        for slot in 0..self.boards.len() {
+            if self.boards[slot].powered() {
+                let mut notices = Vec::new();
+                self.boards[slot].service(self.now, &mut self.shared, &mut notices);
+                self.note_board(slot, notices);
+            }
+            if let Some((at, reason)) = self.leaving_reset[slot]
+                && at <= self.now
+            {
+                self.leave_reset(slot, reason)?;
+            }
+            self.settle(slot);
+        }
+        Ok(())
+    }
+
+    /// Carries out what a board's run or service asked for: its own reset, other boards' hold
+    /// lines, fences, and armed power cuts.
+    fn settle(&mut self, slot: usize) {
+        if let Some(kind) = self.boards[slot].take_reset_request() {
+            let reason = match kind {
+                ResetKind::Cold => ResetReason::Cold,
+                ResetKind::Warm => ResetReason::Warm,
+                ResetKind::Watchdog => ResetReason::Watchdog,
+            };
+            self.begin_reset(slot, reason);
+        }
+        self.carry_out_midplane();
+        self.fire_cuts();
+    }
+
+    pub(super) fn carry_out_midplane(&mut self) {
+        for command in self.shared.midplane.take_commands() {
+            let (MidplaneCommand::Hold(slot)
+            | MidplaneCommand::Release(slot)
+            | MidplaneCommand::Fence(slot)) = command;
+            let port = usize::try_from(slot).unwrap_or(usize::MAX);
+            let Some(board) = self.boards.get_mut(port) else {
+                continue;
+            };
+            match command {
+                MidplaneCommand::Hold(_) if board.powered() => {
+                    board.stop_in_reset(&mut self.shared);
+                    self.leaving_reset[port] = None;
+                    self.note(Source::Board(port), EventKind::Held);
+                }
+                MidplaneCommand::Release(_) if board.powered() => {
+                    self.begin_reset(port, ResetReason::Released);
+                }
+                MidplaneCommand::Fence(_) => self.shared.shelf.fence(port),
+                MidplaneCommand::Hold(_) | MidplaneCommand::Release(_) => {}
+            }
+        }
+    }
+
+    /// Puts a powered board into reset; it leaves after [`RESET_PULSE`].
+    pub(super) fn begin_reset(&mut self, slot: usize, reason: ResetReason) {
+        let number = u32::try_from(slot).unwrap_or(u32::MAX);
+        self.shared.midplane.slot_reset(number);
+        self.shared.shelf.unfence(slot);
+        self.boards[slot].stop_in_reset(&mut self.shared);
+        self.leaving_reset[slot] = Some((self.now + RESET_PULSE, reason));
+    }
+
+    fn leave_reset(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
+        self.leaving_reset[slot] = None;
+        let board = &mut self.boards[slot];
+        board
+            .boot(reason, self.now, &mut self.shared)
+            .map_err(|source| ArrayError::Engine {
+                board: slot_letter(slot),
+                source,
+            })?;
+        let boots = board.boots();
+        self.note(Source::Board(slot), EventKind::Booted { reason, boots });
+        Ok(())
+    }
+
+    /// Looks at the operations that began since the last look, and cuts the power where a cut was
+    /// armed for one of them.
+    fn fire_cuts(&mut self) {
+        while self.examined < self.events.len() {
+            let event = &self.events[self.examined];
+            self.examined += 1;
+            let EventKind::Device(DeviceEvent::OperationBegan(operation)) = event.kind else {
+                continue;
+            };
+            let source = event.source;
+            let mut fired = Vec::new();
+            for cut in &mut self.cuts {
+                if cut.matches(source, &operation) {
+                    fired.push(*cut);
+                }
+            }
+            self.cuts
+                .retain(|cut| fired.iter().all(|fired| fired.id != cut.id));
+            for cut in fired {
+                let CutPoint {
+                    domain,
+                    shape,
+                    seed,
+                    ..
+                } = cut.point;
+                let fired = EventKind::CutFired {
+                    cut: cut.id,
+                    operation: operation.kind,
+                    shape,
+                };
+                self.note(source, fired);
+                self.lose_power(
+                    domain,
+                    PowerLoss {
+                        now: self.now,
+                        shape,
+                        seed,
+                    },
+                );
+            }
+        }
+    }
+
+    /// A fresh seed for a power loss nobody gave one.
+    pub(super) fn next_loss_seed(&mut self) -> u64 {
+        self.power_losses += 1;
+        mix(self.seed, self.power_losses)
+    }
+
+    pub(super) fn note_board(&mut self, slot: usize, notices: Vec<BoardNotice>) {
+        for notice in notices {
+            match notice {
+                BoardNotice::Device(event) => {
+                    // Whatever port a shelf operation was asked for through, it is the shelf's.
+                    let source = match &event {
+                        DeviceEvent::OperationBegan(operation) if operation.kind.is_on_shelf() => {
+                            Source::Shelf
+                        }
+                        _ => Source::Board(slot),
+                    };
+                    self.note(source, EventKind::Device(event));
+                }
+                BoardNotice::LastWords(words) => {
+                    self.note(Source::Board(slot), EventKind::LastWords(words));
+                }
+            }
+        }
+    }
+
+    pub(super) fn note_devices(&mut self, source: Source, events: Vec<DeviceEvent>) {
+        for event in events {
+            self.note(source, EventKind::Device(event));
+        }
+    }
+}

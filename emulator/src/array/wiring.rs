@@ -1,0 +1,207 @@
+//! From a rig file to an array.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use devices::board_control::{BankEntry, BoardIdentity};
+use devices::flash::{FlashChip, FlashPart, Geometry, SpiBus, Timings};
+use devices::medium::{Medium, MediumError};
+use devices::network::PortSettings;
+use devices::shelf::{DiskTiming, Level, Region, Shelf, ShelfSettings};
+use thiserror::Error;
+
+use super::{Array, ArrayError, ArrayParts, CrashPolicy};
+use crate::board::Controller;
+use crate::rig::{self, BankLetter, Rig};
+
+/// An array cannot be built from a rig.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WiringError {
+    /// The host cannot run it.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// A file behind a medium is unusable.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// The rig asks for hardware that cannot exist.
+    #[error("the rig's {what} cannot be built: {why}")]
+    Hardware {
+        /// Which part.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Where an array keeps what survives a loss of power.
+#[derive(Clone, Debug, Default)]
+pub enum Storage {
+    /// In memory, gone with the array.
+    #[default]
+    Memory,
+    /// In files of this folder.
+    Folder(PathBuf),
+}
+
+impl Storage {
+    fn medium(&self, name: &str, length: u64, fill: u8) -> Result<Medium, MediumError> {
+        match self {
+            Storage::Memory => Ok(Medium::memory(length, fill)),
+            Storage::Folder(folder) => Medium::file(&folder.join(name), length, fill),
+        }
+    }
+}
+
+impl Controller {
+    /// A controller of the rig's board type with blank flash.
+    ///
+    /// # Errors
+    /// The chips cannot exist, or their files are unusable.
+    pub fn blank(rig: &Rig, serial: &str, storage: &Storage) -> Result<Controller, WiringError> {
+        let flash = &rig.board.flash;
+        let impossible = |why: String| WiringError::Hardware { what: "flash", why };
+        let geometry =
+            Geometry::of_size(flash.chip_size.0).map_err(|error| impossible(error.to_string()))?;
+        let mut part = FlashPart::new(geometry);
+        part.timings = Timings {
+            page_program: rig.timings.page_program.0,
+            sector_erase: rig.timings.sector_erase.0,
+            block_erase: rig.timings.block_erase.0,
+            chip_erase: rig.timings.chip_erase.0,
+        };
+        let mut chips = Vec::new();
+        for index in 0..flash.chips {
+            let name = format!("flash-{serial}-{index}");
+            let medium = storage.medium(&name, flash.chip_size.0, 0xff)?;
+            let chip = FlashChip::new(part.clone(), medium)
+                .map_err(|error| impossible(error.to_string()))?;
+            chips.push(chip);
+        }
+        Ok(Controller {
+            serial: serial.to_owned(),
+            flash: SpiBus::new(chips),
+        })
+    }
+}
+
+impl Array {
+    /// An array as `rig` says, without power and without controllers in its slots.
+    ///
+    /// # Errors
+    /// The host cannot run it, or a file behind a medium is unusable.
+    pub fn of_rig(
+        rig: &Rig,
+        rom: Arc<[u8]>,
+        storage: &Storage,
+        seed: u64,
+    ) -> Result<Array, WiringError> {
+        let identity = identity(rig);
+        let parts = ArrayParts {
+            identities: rig.slots().map(|_| identity.clone()).collect(),
+            rom,
+            shelf: shelf(rig, storage)?,
+            backplane: port(rig.links.backplane_latency),
+            host_link: port(rig.links.host_latency),
+            calendar_base: rig.calendar_start_s,
+            crash_policy: match rig.on_crash {
+                rig::CrashPolicy::Reset => CrashPolicy::Reset,
+                rig::CrashPolicy::StayDown => CrashPolicy::StayDown,
+            },
+            hang_limit: std::time::Duration::from_nanos(rig.hang_limit.0.0),
+            seed,
+        };
+        let mut array = Array::new(parts)?;
+        for (slot, name) in rig.slots().enumerate() {
+            array
+                .shared_mut()
+                .hosts
+                .set_cable(slot, rig.is_cabled(name));
+        }
+        Ok(array)
+    }
+}
+
+fn port(latency: rig::Span) -> PortSettings {
+    PortSettings {
+        latency: latency.0,
+        ..PortSettings::default()
+    }
+}
+
+/// What the chassis tells every board.
+fn identity(rig: &Rig) -> BoardIdentity {
+    let bank = |bank: &rig::Bank| BankEntry {
+        level: bank.level,
+        bank: match bank.bank {
+            BankLetter::A => 0,
+            BankLetter::B => 1,
+        },
+        chip: u8::try_from(bank.chip).unwrap_or(u8::MAX),
+        offset: u32::try_from(bank.offset.0).unwrap_or(u32::MAX),
+        size: u32::try_from(bank.size.0).unwrap_or(u32::MAX),
+    };
+    BoardIdentity {
+        ram_mib: rig.board.ram_mib,
+        straps: rig.board.strap_bits(),
+        banks: rig.board.flash.bank_table().iter().map(bank).collect(),
+        signing_key: rig.board.signing_key_bytes(),
+        ..BoardIdentity::default()
+    }
+}
+
+fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
+    let settings = ShelfSettings {
+        level: match rig.shelf.level {
+            rig::RaidLevel::Zero => Level::Zero,
+            rig::RaidLevel::One => Level::One,
+            rig::RaidLevel::Five => Level::Five,
+            rig::RaidLevel::Six => Level::Six,
+        },
+        chunk_bytes: u32::try_from(rig.shelf.chunk.0).unwrap_or(u32::MAX),
+        cache_bytes: rig.shelf.cache.0,
+        timing: DiskTiming {
+            read: rig.timings.member_read.0,
+            write: rig.timings.member_write.0,
+            cache: rig.timings.cache_access.0,
+        },
+        regions: REGIONS.iter().map(region).collect(),
+        array_id: ARRAY_ID,
+    };
+    let mut disks = Vec::new();
+    for index in 0..rig.shelf.members + rig.shelf.spares {
+        disks.push(storage.medium(&disk_name(index), rig.shelf.member_size.0, 0)?);
+    }
+    let spares = disks.split_off(
+        usize::try_from(rig.shelf.members)
+            .unwrap_or(usize::MAX)
+            .min(disks.len()),
+    );
+    Shelf::assemble(settings, disks, spares).map_err(|error| WiringError::Hardware {
+        what: "shelf",
+        why: error.to_string(),
+    })
+}
+
+/// Written into the superblock of every member disk of the bench.
+const ARRAY_ID: u64 = 0x4142_2d31;
+
+/// Parts of the volume whose traffic the shelf counts apart: name, first sector, sectors. They are
+/// those of the reference firmware's volume layout (firmware manual); the shelf only counts.
+const REGIONS: [(&str, u64, u64); 3] = [
+    ("catalogue", 0, 64),
+    ("packages", 64, 16_384 - 64),
+    ("data", 16_384, u64::MAX - 16_384),
+];
+
+fn region((name, first_sector, sectors): &(&str, u64, u64)) -> Region {
+    Region {
+        name: (*name).to_owned(),
+        first_sector: *first_sector,
+        sectors: *sectors,
+    }
+}
+
+fn disk_name(index: u32) -> String {
+    format!("disk-{index}")
+}

@@ -1,0 +1,311 @@
+//! Which device sits in which slot of a board, and how it is served.
+//!
+//! This is the only place that knows all device types of a board. Everything else works on
+//! slot numbers.
+
+use devices::block::BlockVirtio;
+use devices::board_control::{BoardControl, BoardControlCore, BoardControlVirtio, BoardIdentity};
+use devices::console::{Console, ConsoleVirtio};
+use devices::event::DeviceEvent;
+use devices::flash::VirtioSpi;
+use devices::network::PortVirtio;
+use devices::panel::{Framebuffer, PanelVirtio};
+use devices::service_media::ServiceMedia;
+use devices::shelf::Shelf;
+use devices::time::Nanos;
+use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
+use serde::{Deserialize, Serialize};
+use virtio_queue::QueueT;
+
+use super::controller::Controller;
+use crate::shared::Shared;
+use crate::slot::{Face, Slot};
+
+/// Device slots of a board.
+pub(super) const SLOTS: usize = 24;
+/// Slot of board control.
+pub(super) const CONTROL: usize = 0;
+/// Slot of the SPI controller with the flash.
+pub const FLASH_SLOT: usize = 1;
+const SHELF: usize = 2;
+const MEDIA: usize = 3;
+const CONSOLE: usize = 4;
+const BACKPLANE: usize = 5;
+const HOST: usize = 6;
+const PANEL: usize = 7;
+const FITTED: usize = 8;
+
+/// Names of the fitted slots, for people.
+pub const DEVICE_NAMES: [&str; FITTED] = [
+    "control",
+    "flash",
+    "shelf",
+    "media",
+    "console",
+    "backplane",
+    "host",
+    "panel",
+];
+
+/// The virtio sides of a board's devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fitted {
+    control: BoardControlVirtio,
+    flash: VirtioSpi,
+    shelf: BlockVirtio<Shelf>,
+    media: BlockVirtio<ServiceMedia>,
+    console: ConsoleVirtio,
+    backplane: PortVirtio,
+    host: PortVirtio,
+    panel: PanelVirtio,
+}
+
+/// The cores that belong to the slot and not to the controller in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct LocalCores {
+    pub(super) control: BoardControl,
+    pub(super) console: Console,
+    pub(super) panel: Framebuffer,
+}
+
+impl LocalCores {
+    pub(super) fn new(identity: BoardIdentity) -> LocalCores {
+        LocalCores {
+            control: BoardControl::new(identity),
+            console: Console::default(),
+            panel: Framebuffer::default(),
+        }
+    }
+}
+
+/// Everything a device may work on, borrowed for one call.
+pub(super) struct Cores<'a> {
+    pub(super) local: &'a mut LocalCores,
+    pub(super) controller: Option<&'a mut Controller>,
+    pub(super) shared: &'a mut Shared,
+}
+
+/// Something to do with one device, whatever its type.
+trait Visit {
+    type Answer;
+    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Self::Answer;
+}
+
+/// What one service of one device came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Serviced {
+    /// It returned buffers.
+    pub(super) returned: bool,
+    /// Requests taken and not answered.
+    pub(super) unfinished: usize,
+    /// Something the driver can read changed.
+    pub(super) changed: bool,
+}
+
+impl Fitted {
+    pub(super) fn new(index: usize) -> Fitted {
+        Fitted {
+            control: BoardControlVirtio::default(),
+            flash: VirtioSpi::new(),
+            shelf: BlockVirtio::new(index),
+            media: BlockVirtio::new(index),
+            console: ConsoleVirtio::default(),
+            backplane: PortVirtio::new(index, mac(0x00, index)),
+            host: PortVirtio::new(index, mac(0x01, index)),
+            panel: PanelVirtio::default(),
+        }
+    }
+
+    /// What the driver sees of the device in slot `index`.
+    pub(super) fn face(&mut self, index: usize, cores: &mut Cores<'_>) -> Option<Face> {
+        let wants_notify = index == CONTROL;
+        self.with(index, cores, Show { wants_notify })
+    }
+
+    /// Serves the device in slot `index` if its driver is ready.
+    pub(super) fn service(
+        &mut self,
+        index: usize,
+        cores: &mut Cores<'_>,
+        slot: &mut Slot,
+        memory: &GuestMemory,
+        now: Nanos,
+        events: &mut Vec<DeviceEvent>,
+    ) -> Serviced {
+        self.with(
+            index,
+            cores,
+            Serve {
+                slot,
+                memory,
+                now,
+                events,
+            },
+        )
+        .unwrap_or_default()
+    }
+
+    /// Resets every virtio side: the requests in progress are forgotten, the cores keep what they
+    /// have.
+    pub(super) fn reset(&mut self, cores: &mut Cores<'_>) {
+        for index in 0..FITTED {
+            self.with(index, cores, Forget);
+        }
+    }
+
+    /// When a live device next has something to do by itself.
+    pub(super) fn deadline(&mut self, slots: &[Slot], cores: &mut Cores<'_>) -> Option<Nanos> {
+        let live = (0..FITTED).filter(|index| slots.get(*index).is_some_and(|slot| slot.live));
+        live.filter_map(|index| self.with(index, cores, NextDeadline).flatten())
+            .min()
+    }
+
+    fn with<V: Visit>(
+        &mut self,
+        index: usize,
+        cores: &mut Cores<'_>,
+        visit: V,
+    ) -> Option<V::Answer> {
+        let Cores {
+            local,
+            controller,
+            shared,
+        } = cores;
+        Some(match index {
+            CONTROL => {
+                let board = &mut local.control;
+                let mut core = BoardControlCore {
+                    board,
+                    midplane: &mut shared.midplane,
+                };
+                visit.visit(&mut self.control, &mut core)
+            }
+            FLASH_SLOT => visit.visit(&mut self.flash, &mut &mut controller.as_mut()?.flash),
+            SHELF => visit.visit(&mut self.shelf, &mut &mut shared.shelf),
+            MEDIA => visit.visit(&mut self.media, &mut &mut shared.media),
+            CONSOLE => visit.visit(&mut self.console, &mut &mut local.console),
+            BACKPLANE => visit.visit(&mut self.backplane, &mut &mut shared.backplane),
+            HOST => visit.visit(&mut self.host, &mut &mut shared.hosts),
+            PANEL => visit.visit(&mut self.panel, &mut &mut local.panel),
+            _ => return None,
+        })
+    }
+}
+
+/// MAC address of a controller's port (board manual §8).
+fn mac(network: u8, index: usize) -> [u8; 6] {
+    [
+        0x02,
+        0xab,
+        network,
+        0,
+        0,
+        u8::try_from(index).unwrap_or(0xff),
+    ]
+}
+
+struct Show {
+    wants_notify: bool,
+}
+
+impl Visit for Show {
+    type Answer = Face;
+    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Face {
+        Face {
+            device_id: device.device_id(),
+            features: device.features(core),
+            queue_sizes: device.queue_sizes().to_vec(),
+            config: device.config(core),
+            generation: 0,
+            wants_notify: self.wants_notify,
+        }
+    }
+}
+
+struct Forget;
+
+impl Visit for Forget {
+    type Answer = ();
+    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) {
+        device.reset(core);
+    }
+}
+
+struct NextDeadline;
+
+impl Visit for NextDeadline {
+    type Answer = Option<Nanos>;
+    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Option<Nanos> {
+        device.deadline(core)
+    }
+}
+
+struct Serve<'a> {
+    slot: &'a mut Slot,
+    memory: &'a GuestMemory,
+    now: Nanos,
+    events: &'a mut Vec<DeviceEvent>,
+}
+
+impl Visit for Serve<'_> {
+    type Answer = Serviced;
+
+    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Serviced {
+        let Serve {
+            slot,
+            memory,
+            now,
+            events,
+        } = self;
+        let mut changed = false;
+        if std::mem::take(&mut slot.was_reset) {
+            device.reset(core);
+        }
+        for what in slot.driver_faults.drain(..) {
+            events.push(DeviceEvent::DriverFault { queue: 0, what });
+        }
+        for (offset, data) in slot.config_writes.drain(..) {
+            device.write_config(core, offset, &data);
+            changed = true;
+        }
+        let mut serviced = Serviced::default();
+        if slot.live && !slot.needs_reset {
+            let mut io = DeviceIo::new(now, slot.features, memory, &mut slot.queues, events);
+            device.service(core, &mut io);
+            serviced.returned = io.used != 0;
+            changed |= io.config_changed;
+            slot.needs_reset = io.needs_reset;
+            changed |= slot.needs_reset;
+            serviced.unfinished = (0..slot.queues.len())
+                .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))
+                .sum();
+        }
+        if changed {
+            let config = device.config(core);
+            if config != slot.face.config {
+                slot.face.config = config;
+                slot.face.generation = slot.face.generation.wrapping_add(1);
+            }
+        }
+        serviced.changed = changed;
+        serviced
+    }
+}
+
+/// Requests made available that the device has not taken yet. Buffers posted for reception are not
+/// requests: a device that keeps them on the ring answers for them in `in_flight` (virtio devices
+/// with a receive queue have it at index 0 and more than one queue).
+fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
+    let receives = slot.queues.len() > 1 && queue == 0;
+    let Some(ring) = slot
+        .queues
+        .get(queue)
+        .filter(|ring| ring.ready() && !receives)
+    else {
+        return 0;
+    };
+    let index = ring.avail_idx(memory, std::sync::atomic::Ordering::Acquire);
+    index.map_or(0, |index| {
+        usize::from(index.0.wrapping_sub(ring.next_avail()))
+    })
+}

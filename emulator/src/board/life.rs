@@ -1,0 +1,241 @@
+//! Power, reset, running and servicing a board.
+
+use devices::board_control::{ResetKind, ResetReason};
+use devices::event::DeviceEvent;
+use devices::power::PowerLoss;
+use devices::time::Nanos;
+
+use super::fitted::{CONTROL, Cores, SLOTS};
+use super::{Board, BoardNotice, Controller, Cpu};
+use crate::engine::{CrashReport, EngineError, Reset, Stop};
+use crate::shared::Shared;
+
+/// Stops of a CPU within one instant before the board counts as hung: a guest that notifies devices
+/// for ever without waiting must not stop the array. The reference firmware needs fewer than 100.
+const MAX_STOPS_PER_INSTANT: u32 = 10_000;
+/// Longest line of last words.
+const LAST_WORDS_BYTES: usize = 512;
+
+impl Board {
+    /// Gives every device slot its face.
+    pub(crate) fn fit_faces(&mut self, shared: &mut Shared) {
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            slot.fit(self.fitted.face(index, &mut cores).unwrap_or_default());
+            self.engine.refresh(index, slot);
+        }
+    }
+
+    /// Shows the driver configuration that changed from outside (a medium was inserted …).
+    pub(crate) fn refresh_faces(&mut self, shared: &mut Shared) {
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let config = self.fitted.face(index, &mut cores).map(|face| face.config);
+            if let Some(config) = config.filter(|config| *config != slot.face.config) {
+                slot.face.config = config;
+                slot.face.generation = slot.face.generation.wrapping_add(1);
+                self.engine.refresh(index, slot);
+            }
+        }
+    }
+
+    /// Puts a controller into the empty slot.
+    pub(crate) fn insert(&mut self, controller: Controller) {
+        let identity = &mut self.local.control.identity;
+        identity.serial.clone_from(&controller.serial);
+        identity.boots = 0;
+        self.controller = Some(controller);
+    }
+
+    /// Takes the controller out; it has lost power before.
+    pub(crate) fn remove(&mut self) -> Option<Controller> {
+        self.controller.take()
+    }
+
+    /// Power comes: the controller's chips start up. The CPU stays in reset until [`Board::boot`].
+    pub(crate) fn power_on(&mut self) {
+        self.powered = true;
+        self.cpu = Cpu::InReset;
+        if let Some(controller) = &mut self.controller {
+            controller.flash.power_on();
+        }
+    }
+
+    /// Power goes: everything volatile is gone, and what was in progress in the flash is left in
+    /// the given shape.
+    pub(crate) fn power_lost(&mut self, loss: PowerLoss, shared: &mut Shared) -> Vec<BoardNotice> {
+        self.powered = false;
+        self.cpu = Cpu::Off;
+        self.forget_requests(shared);
+        let cut_off = self
+            .local
+            .console
+            .power_lost()
+            .map(DeviceEvent::ConsoleLine);
+        self.local.panel.power_lost();
+        let failed = self
+            .controller
+            .as_mut()
+            .and_then(|controller| controller.flash.power_lost(loss).err());
+        self.flush_last_words()
+            .into_iter()
+            .chain(cut_off.map(BoardNotice::Device))
+            .chain(failed.map(|error| {
+                BoardNotice::Device(DeviceEvent::MediumFault(format!(
+                    "flash-file-failed {error}"
+                )))
+            }))
+            .collect()
+    }
+
+    /// The reset line is pulled: the CPU stops and requests in progress are dropped.
+    pub(crate) fn stop_in_reset(&mut self, shared: &mut Shared) {
+        self.cpu = Cpu::InReset;
+        self.forget_requests(shared);
+    }
+
+    /// Leaves reset: the CPU will run from its reset vector.
+    pub(crate) fn boot(
+        &mut self,
+        reason: ResetReason,
+        now: Nanos,
+        shared: &mut Shared,
+    ) -> Result<(), EngineError> {
+        self.forget_requests(shared);
+        let calendar = shared.midplane.calendar_seconds(now);
+        self.local.control.board_reset(reason, now, calendar);
+        let reset = if reason == ResetReason::Warm {
+            Reset::Warm
+        } else {
+            Reset::Cold
+        };
+        self.engine.reset(reset, &mut self.slots)?;
+        self.fit_faces(shared);
+        self.cpu = Cpu::Live;
+        Ok(())
+    }
+
+    fn forget_requests(&mut self, shared: &mut Shared) {
+        let mut cores = Cores {
+            local: &mut self.local,
+            controller: self.controller.as_mut(),
+            shared,
+        };
+        self.fitted.reset(&mut cores);
+        if let Some(controller) = &mut self.controller {
+            controller.flash.abandon();
+        }
+        for slot in &mut self.slots {
+            slot.reset();
+        }
+    }
+
+    /// Whether the CPU can run on at this instant.
+    pub(crate) fn runnable(&self) -> bool {
+        self.cpu == Cpu::Live && !self.local.control.waiting()
+    }
+
+    /// The reset the board asked for.
+    pub(crate) fn take_reset_request(&mut self) -> Option<ResetKind> {
+        self.local.control.take_reset_request()
+    }
+
+    /// Runs the CPU until it waits, stops or asks for a reset, serving its devices at `now`.
+    pub(crate) fn run(
+        &mut self,
+        now: Nanos,
+        shared: &mut Shared,
+        notices: &mut Vec<BoardNotice>,
+    ) -> Result<(), EngineError> {
+        for _ in 0..MAX_STOPS_PER_INSTANT {
+            match self.engine.run(&mut self.slots)? {
+                Stop::Notified { .. } => {
+                    self.service(now, shared, notices);
+                    if !self.runnable() || self.local.control.reset_requested() {
+                        return Ok(());
+                    }
+                }
+                Stop::LastWord(byte) => notices.extend(self.last_word(byte)),
+                Stop::Crashed(report) => return self.stopped(Cpu::Crashed(report), notices),
+                Stop::Hung(report) => return self.stopped(Cpu::Hung(report), notices),
+                Stop::Halted => return self.stopped(Cpu::Halted, notices),
+            }
+        }
+        let report = CrashReport {
+            cause: format!("{MAX_STOPS_PER_INSTANT} notifications without a wait"),
+            ..CrashReport::default()
+        };
+        self.stopped(Cpu::Hung(report), notices)
+    }
+
+    fn stopped(&mut self, cpu: Cpu, notices: &mut Vec<BoardNotice>) -> Result<(), EngineError> {
+        self.cpu = cpu;
+        notices.extend(self.flush_last_words());
+        Ok(())
+    }
+
+    /// Serves every device: board control first and (for what woke it) last, the others in slot
+    /// order.
+    pub(crate) fn service(
+        &mut self,
+        now: Nanos,
+        shared: &mut Shared,
+        notices: &mut Vec<BoardNotice>,
+    ) {
+        let mut events = Vec::new();
+        if !self.slots[CONTROL].live {
+            // The watchdog outlives the driver that armed it.
+            self.local.control.check_watchdog(now);
+        }
+        for index in (0..SLOTS).chain([CONTROL]) {
+            if self.slots[index].face.device_id == 0 {
+                continue;
+            }
+            let slot = &mut self.slots[index];
+            let mut cores = Cores {
+                local: &mut self.local,
+                controller: self.controller.as_mut(),
+                shared,
+            };
+            let memory = self.engine.memory();
+            let serviced = self
+                .fitted
+                .service(index, &mut cores, slot, memory, now, &mut events);
+            if serviced.changed {
+                self.engine.refresh(index, slot);
+            }
+            if index != CONTROL {
+                let number = u32::try_from(index).unwrap_or(0);
+                let control = &mut self.local.control;
+                control.serviced(number, now, serviced.returned, serviced.unfinished);
+            }
+        }
+        notices.extend(events.into_iter().map(BoardNotice::Device));
+    }
+
+    fn last_word(&mut self, byte: u8) -> Option<BoardNotice> {
+        if byte == b'\n' || self.last_words.len() >= LAST_WORDS_BYTES {
+            return self.flush_last_words();
+        }
+        self.last_words
+            .push(if byte.is_ascii_graphic() || byte == b' ' {
+                byte.into()
+            } else {
+                '?'
+            });
+        None
+    }
+
+    fn flush_last_words(&mut self) -> Option<BoardNotice> {
+        let words = std::mem::take(&mut self.last_words);
+        (!words.is_empty()).then_some(BoardNotice::LastWords(words))
+    }
+}

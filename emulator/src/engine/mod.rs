@@ -1,0 +1,155 @@
+//! What runs a board's CPU.
+//!
+//! An engine owns the CPU and the board's memory. It runs the CPU until the driver notifies a device
+//! or the CPU can go no further, and keeps the driver's half of every [`Slot`] up to date. It knows
+//! no device: whether a notified device lives in this process or behind a vhost-user socket
+//! is the board's business, and the only thing both share is `vm-memory`.
+
+use std::fmt;
+
+use devices::virtio::GuestMemory;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::slot::Slot;
+
+/// The own VMM on /dev/kvm.
+pub mod kvm;
+/// Board RAM that is cheap to clear, save and restore.
+pub mod ram;
+
+/// What runs a board's CPU. See the module for who owns what.
+pub trait Engine: fmt::Debug {
+    /// Runs the CPU until it has something to say.
+    ///
+    /// # Errors
+    /// The host cannot run the CPU any more (never because of what the guest did).
+    fn run(&mut self, slots: &mut [Slot]) -> Result<Stop, EngineError>;
+
+    /// Puts the CPU at its reset vector. A cold reset clears RAM, a warm one keeps it.
+    ///
+    /// # Errors
+    /// The host refuses to set CPU state.
+    fn reset(&mut self, reset: Reset, slots: &mut [Slot]) -> Result<(), EngineError>;
+
+    /// Shows the driver what the device side of `slot` changed: configuration space, generation,
+    /// DEVICE_NEEDS_RESET.
+    fn refresh(&mut self, index: usize, slot: &mut Slot);
+
+    /// The board's memory.
+    fn memory(&self) -> &GuestMemory;
+
+    /// CPU, memory and transport state, as a value. Pages equal to those of `base` are shared.
+    ///
+    /// # Errors
+    /// The host refuses to give CPU state, or this engine cannot be checkpointed.
+    fn save(&mut self, base: Option<&SavedEngine>) -> Result<SavedEngine, EngineError>;
+
+    /// Back to what [`Engine::save`] saw.
+    ///
+    /// # Errors
+    /// The checkpoint is of another engine or memory size, or the host refuses the state.
+    fn restore(&mut self, saved: &SavedEngine) -> Result<(), EngineError>;
+
+    /// What it has cost so far.
+    fn counters(&self) -> Counters;
+}
+
+/// How a CPU is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reset {
+    /// As after power-on: RAM is zero.
+    Cold,
+    /// RAM stays.
+    Warm,
+}
+
+/// Why the CPU stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The driver notified queue `queue` of the device in slot `slot`.
+    Notified {
+        /// Device slot.
+        slot: usize,
+        /// Queue index.
+        queue: u32,
+    },
+    /// A byte was written to the UART transmit register.
+    LastWord(u8),
+    /// The CPU cannot continue: triple fault, or an instruction nobody can run.
+    Crashed(CrashReport),
+    /// The CPU ran for the hang limit without touching a device.
+    Hung(CrashReport),
+    /// The CPU halted with interrupts off: it will never run again without a reset.
+    Halted,
+}
+
+/// The CPU when it could not continue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrashReport {
+    /// In a few words: `triple fault` …
+    pub cause: String,
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// Code segment selector; its low two bits are the privilege level.
+    pub cs: u16,
+    /// General registers: rax, rbx, rcx, rdx, rsi, rdi, rbp, r8 … r15.
+    pub general: [u64; 15],
+    /// Address of the last page fault.
+    pub cr2: u64,
+}
+
+/// What an engine has cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Times the CPU left guest mode for the bench.
+    pub exits: u64,
+    /// Of those, writes to device registers other than QueueNotify.
+    pub register_writes: u64,
+    /// Of those, notifications.
+    pub notifications: u64,
+    /// Resets, warm and cold.
+    pub resets: u64,
+}
+
+/// An engine's checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedEngine {
+    /// Which engine wrote it.
+    pub engine: String,
+    /// CPU and transport state, in that engine's own encoding.
+    pub machine: Vec<u8>,
+    /// The board's memory.
+    pub ram: ram::SavedRam,
+}
+
+/// The host cannot do what an engine needs.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A KVM call failed.
+    #[error("KVM cannot {what}")]
+    Kvm {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it answered.
+        #[source]
+        source: kvm_ioctls::Error,
+    },
+    /// Memory for a board could not be had.
+    #[error("no memory for a board of {mib} MiB: {why}")]
+    Memory {
+        /// Board RAM.
+        mib: u32,
+        /// What the host said.
+        why: String,
+    },
+    /// The ROM does not fit.
+    #[error("a boot ROM has at most 65536 bytes, this one {0}")]
+    RomSize(usize),
+    /// A checkpoint that does not fit this board.
+    #[error("the checkpoint does not fit this board: {0}")]
+    Checkpoint(&'static str),
+}

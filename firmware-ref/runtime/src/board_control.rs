@@ -1,0 +1,461 @@
+//! Board control (board manual §5): time, waiting, identity, traces, locks, reset.
+
+use core::cell::{Cell, RefCell};
+use core::fmt::{self, Write};
+
+use crate::dma::Buffer;
+use crate::error::DeviceError;
+use crate::identity::Identity;
+use crate::pending;
+use crate::ring::{Ring, Token};
+use crate::slot::{Slot, kind, number};
+
+pub use crate::pending::SlotMask;
+
+/// Queue size: two descriptors a request.
+const QUEUE_SIZE: usize = 32;
+/// Requests that fit, one kept for the WAIT that makes the board stop.
+const REQUESTS: usize = QUEUE_SIZE / 2;
+
+/// Longest payload of a TRACE (board manual §5.3).
+pub const TRACE_BYTES: usize = 200;
+
+const HEADER_BYTES: usize = 16;
+const RESPONSE_BYTES: usize = 24;
+/// A request's memory: header and payload, then the response.
+const RESPONSE_AT: usize = 224;
+const REQUEST_BYTES: usize = 256;
+
+const OP_WAIT: u32 = 1;
+const OP_TRACE: u32 = 2;
+const OP_RESET: u32 = 3;
+const OP_WATCHDOG: u32 = 4;
+const OP_LOCK: u32 = 5;
+const OP_CLOCK: u32 = 6;
+const OP_HOLD: u32 = 7;
+
+const STATUS_DONE: u32 = 0;
+const STATUS_REFUSED: u32 = 2;
+
+/// WAIT's answer: bit 31 says that the deadline passed.
+const DEADLINE_PASSED: u32 = 1 << 31;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+/// Slots a WAIT can name.
+const ALL_SLOTS: SlotMask = 0x00ff_ffff;
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Slots that have answers, of those asked for.
+    pub slots: SlotMask,
+    /// The deadline came.
+    pub deadline_passed: bool,
+}
+
+/// What to do with a midplane lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockAction {
+    /// Become the owner if nobody else is.
+    Acquire,
+    /// Give it up.
+    Release,
+    /// Only look.
+    Query,
+    /// Become the owner; whoever was it is fenced.
+    Take,
+}
+
+/// State of a midplane lock after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Slot of the owner.
+    pub owner: Option<u8>,
+    /// Fencing token: counts changes of owner.
+    pub epoch: u64,
+    /// Another slot owns it, so an acquire or release did nothing.
+    pub refused: bool,
+}
+
+/// What to do with another controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldAction {
+    /// Let it boot.
+    Release,
+    /// Keep it in reset.
+    Hold,
+    /// Only look.
+    Query,
+}
+
+/// State of another controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// A controller is in the slot.
+    pub present: bool,
+    /// It has power.
+    pub powered: bool,
+    /// It is kept in reset.
+    pub held: bool,
+}
+
+/// How to reset this board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetKind {
+    /// Memory is lost.
+    Cold,
+    /// Memory stays.
+    Warm,
+}
+
+/// The board-control device: the one clock, the one place to wait.
+///
+/// All methods take `&self`, so that every driver can share it; the program is one thread and no
+/// method calls back.
+#[derive(Debug)]
+pub struct BoardControl {
+    inner: RefCell<Inner>,
+    identity: Identity,
+    now_ns: Cell<u64>,
+    waits: Cell<u32>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    slot: Slot,
+    ring: Ring<QUEUE_SIZE>,
+    memory: Buffer,
+    /// Which request memory each token uses.
+    slots: [Option<Token>; REQUESTS],
+}
+
+/// A response, checked for length by being copied out of zeroed memory.
+#[derive(Clone, Copy, Debug)]
+struct Response {
+    status: u32,
+    arg: u32,
+    value: u64,
+}
+
+impl BoardControl {
+    /// Opens board control. Every level does it first; without it there is neither time nor trace.
+    /// `now_ns` is what the level before handed over as virtual time, 0 where there was none.
+    ///
+    /// # Errors
+    /// The device is not there or does not work as the manual says.
+    pub fn open(now_ns: u64) -> Result<BoardControl, DeviceError> {
+        let (mut slot, _) = Slot::open(number::BOARD_CONTROL, kind::BOARD_CONTROL, 0)?;
+        let ring = Ring::new_quiet(&mut slot, 0)?;
+        let memory = Buffer::new(REQUEST_BYTES * REQUESTS)?;
+        slot.start();
+        let identity = Identity::read(&slot);
+        let reset_time_ns = identity.reset_time_ns;
+        Ok(BoardControl {
+            inner: RefCell::new(Inner {
+                slot,
+                ring,
+                memory,
+                slots: [None; REQUESTS],
+            }),
+            identity,
+            now_ns: Cell::new(now_ns.max(reset_time_ns)),
+            waits: Cell::new(0),
+        })
+    }
+
+    /// Who this board is, and how it came to run.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Virtual time, in nanoseconds: that of the last answer of board control. The CPU takes no
+    /// time, so it is exact until the next wait.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    /// WAITs issued by this level, for reports.
+    pub fn waits(&self) -> u32 {
+        self.waits.get()
+    }
+
+    /// Adds one line to the board's trace, `event-name key=value …`. It travels with the next wait.
+    /// What cannot be traced is lost, not fatal: a line longer than [`TRACE_BYTES`] is cut,
+    /// characters outside printable ASCII become `?`.
+    pub fn trace(&self, line: fmt::Arguments<'_>) {
+        let mut text = Line {
+            bytes: [0; TRACE_BYTES],
+            length: 0,
+        };
+        let _cut_short = text.write_fmt(line);
+        let payload = text.bytes.get(..text.length).unwrap_or(&[]);
+        let arg = u32::try_from(payload.len()).unwrap_or(0);
+        if !self.inner.borrow().has_room_beside_a_wait() {
+            // The ring is full of traces: let the device take them, then go on.
+            let _lost = self.wait(0, 0, Some(0));
+        }
+        let _lost = self.inner.borrow_mut().queue(OP_TRACE, arg, 0, payload);
+    }
+
+    /// Stops the board until one of the slots `any` has an answer for it, every request of one of
+    /// the slots `all` is answered, or `deadline_ns` has come. The only exit of an instant; all requests
+    /// queued anywhere start with it.
+    ///
+    /// Returns at once, and without an exit, when a queue of `any` holds answers already.
+    ///
+    /// # Errors
+    /// Board control itself does not work. There is no remedy short of a reset.
+    pub fn wait(
+        &self,
+        any: SlotMask,
+        all: SlotMask,
+        deadline_ns: Option<u64>,
+    ) -> Result<Woken, DeviceError> {
+        let there = pending::among(any & ALL_SLOTS);
+        if there != 0 {
+            return Ok(Woken {
+                slots: there,
+                deadline_passed: false,
+            });
+        }
+        let answer = self.roundtrip(
+            OP_WAIT,
+            any & ALL_SLOTS,
+            deadline_ns.unwrap_or(NEVER),
+            &(all & ALL_SLOTS).to_le_bytes(),
+        )?;
+        Ok(Woken {
+            slots: answer.arg & ALL_SLOTS,
+            deadline_passed: answer.arg & DEADLINE_PASSED != 0,
+        })
+    }
+
+    /// Stops the board for good: nothing wakes it but a reset.
+    pub fn park(&self) -> ! {
+        loop {
+            let _no_answer = self.wait(0, 0, None);
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Resets this board. What is queued elsewhere is dropped with it.
+    pub fn reset(&self, reset: ResetKind) -> ! {
+        let arg = match reset {
+            ResetKind::Cold => 0,
+            ResetKind::Warm => 1,
+        };
+        let _no_answer = self.inner.borrow_mut().queue(OP_RESET, arg, 0, &[]);
+        self.park()
+    }
+
+    /// Arms the watchdog to reset the board `timeout_ns` from now, or disarms it with 0. Travels
+    /// with the next wait.
+    ///
+    /// # Errors
+    /// The ring has no room.
+    pub fn watchdog(&self, timeout_ns: u64) -> Result<(), DeviceError> {
+        if !self.inner.borrow().has_room_beside_a_wait() {
+            self.wait(0, 0, Some(0))?;
+        }
+        self.inner
+            .borrow_mut()
+            .queue(OP_WATCHDOG, 0, timeout_ns, &[])
+            .map(|_| ())
+    }
+
+    /// Asks the midplane arbiter about lock `id`.
+    ///
+    /// # Errors
+    /// The device does not know locks, or not this one.
+    pub fn lock(&self, id: u32, action: LockAction) -> Result<Lock, DeviceError> {
+        let value = match action {
+            LockAction::Acquire => 0,
+            LockAction::Release => 1,
+            LockAction::Query => 2,
+            LockAction::Take => 3,
+        };
+        let answer = self.ask(OP_LOCK, id, value)?;
+        if !matches!(answer.status, STATUS_DONE | STATUS_REFUSED) {
+            return Err(DeviceError::Refused {
+                status: answer.status,
+            });
+        }
+        Ok(Lock {
+            owner: u8::try_from(answer.arg).ok(),
+            epoch: answer.value,
+            refused: answer.status == STATUS_REFUSED,
+        })
+    }
+
+    /// The calendar clock, seconds since 1970-01-01, as it stands now: from the time at reset and
+    /// the virtual time since, so it costs nothing.
+    pub fn calendar_s(&self) -> u64 {
+        let since_reset = self.now_ns().saturating_sub(self.identity.reset_time_ns);
+        self.identity
+            .reset_calendar_s
+            .saturating_add(since_reset / 1_000_000_000)
+    }
+
+    /// The calendar clock as the device has it; an operator may have set it since the reset.
+    ///
+    /// # Errors
+    /// The device has no clock.
+    pub fn read_clock_s(&self) -> Result<u64, DeviceError> {
+        let answer = self.ask(OP_CLOCK, 0, 0)?;
+        match answer.status {
+            STATUS_DONE => Ok(answer.value),
+            status => Err(DeviceError::Refused { status }),
+        }
+    }
+
+    /// Asks about, or changes, the reset line of the controller in `slot`.
+    ///
+    /// # Errors
+    /// There is no such slot, or it is this controller's own.
+    pub fn hold(&self, slot: u8, action: HoldAction) -> Result<Neighbour, DeviceError> {
+        let value = match action {
+            HoldAction::Release => 0,
+            HoldAction::Hold => 1,
+            HoldAction::Query => 2,
+        };
+        let answer = self.ask(OP_HOLD, slot.into(), value)?;
+        match answer.status {
+            STATUS_DONE => Ok(Neighbour {
+                present: answer.arg & 1 != 0,
+                powered: answer.arg & 2 != 0,
+                held: answer.arg & 4 != 0,
+            }),
+            status => Err(DeviceError::Refused { status }),
+        }
+    }
+
+    /// A request that is answered at once, and a wait that is over at once: one exit.
+    fn ask(&self, op: u32, arg: u32, value: u64) -> Result<Response, DeviceError> {
+        if !self.inner.borrow().has_room_beside_a_wait() {
+            self.wait(0, 0, Some(0))?;
+        }
+        let place = self.inner.borrow_mut().queue(op, arg, value, &[])?;
+        self.inner.borrow_mut().clear_response(place);
+        self.wait(0, 0, Some(0))?;
+        self.inner.borrow().response(place)
+    }
+
+    /// Queues a WAIT, notifies, and takes all answers.
+    fn roundtrip(
+        &self,
+        op: u32,
+        arg: u32,
+        value: u64,
+        payload: &[u8],
+    ) -> Result<Response, DeviceError> {
+        let mut inner = self.inner.borrow_mut();
+        let place = inner.queue(op, arg, value, payload)?;
+        self.waits.set(self.waits.get().wrapping_add(1));
+        inner.kick();
+        inner.collect(place)?;
+        let now_ns = inner.memory.u64(place * REQUEST_BYTES + RESPONSE_AT + 16);
+        self.now_ns.set(now_ns.max(self.now_ns.get()));
+        inner.response(place)
+    }
+}
+
+impl Inner {
+    /// Whether one more request leaves room for a WAIT.
+    fn has_room_beside_a_wait(&self) -> bool {
+        self.slots.iter().filter(|place| place.is_none()).count() > 1
+    }
+
+    /// Makes a request available without telling the device; returns which memory it uses.
+    fn queue(
+        &mut self,
+        op: u32,
+        arg: u32,
+        value: u64,
+        payload: &[u8],
+    ) -> Result<usize, DeviceError> {
+        let place = self
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .ok_or(DeviceError::QueueFull)?;
+        let at = place * REQUEST_BYTES;
+        self.memory.write(at, &op.to_le_bytes());
+        self.memory.write(at + 4, &arg.to_le_bytes());
+        self.memory.write(at + 8, &value.to_le_bytes());
+        let payload = payload.get(..TRACE_BYTES).unwrap_or(payload);
+        let length = HEADER_BYTES + self.memory.write(at + HEADER_BYTES, payload);
+        self.clear_response(place);
+        let request = self.memory.piece(at, length);
+        let response = self.memory.piece(at + RESPONSE_AT, RESPONSE_BYTES);
+        // SAFETY: both lie in `memory`, which is never borrowed and never freed, and no other
+        // request uses this place until its token came back.
+        let token = unsafe { self.ring.add_silently(&[request], &[response]) }?;
+        if let Some(entry) = self.slots.get_mut(place) {
+            *entry = Some(token);
+        }
+        Ok(place)
+    }
+
+    fn clear_response(&mut self, place: usize) {
+        self.memory
+            .write(place * REQUEST_BYTES + RESPONSE_AT, &[0xff; RESPONSE_BYTES]);
+    }
+
+    fn kick(&mut self) {
+        self.ring.notify(&mut self.slot);
+    }
+
+    /// Takes answers until that of `place` has come. It is there when the notification returns, or,
+    /// where another CPU plays the device, soon after.
+    fn collect(&mut self, place: usize) -> Result<(), DeviceError> {
+        loop {
+            while let Some((token, _)) = self.ring.take()? {
+                if let Some(done) = self.slots.iter_mut().find(|entry| **entry == Some(token)) {
+                    *done = None;
+                }
+            }
+            if self.slots.get(place).is_none_or(Option::is_none) {
+                return Ok(());
+            }
+            if self.slot.needs_reset() {
+                return Err(DeviceError::Broken);
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    fn response(&self, place: usize) -> Result<Response, DeviceError> {
+        let at = place * REQUEST_BYTES + RESPONSE_AT;
+        let status = self.memory.u32(at);
+        if status == u32::MAX {
+            return Err(DeviceError::Broken);
+        }
+        Ok(Response {
+            status,
+            arg: self.memory.u32(at + 4),
+            value: self.memory.u64(at + 8),
+        })
+    }
+}
+
+/// A trace line in the making: printable ASCII, cut at its length.
+#[derive(Debug)]
+struct Line {
+    bytes: [u8; TRACE_BYTES],
+    length: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            let byte = match u8::try_from(character) {
+                Ok(byte @ b' '..=b'~') => byte,
+                _ => b'?',
+            };
+            let place = self.bytes.get_mut(self.length).ok_or(fmt::Error)?;
+            *place = byte;
+            self.length += 1;
+        }
+        Ok(())
+    }
+}

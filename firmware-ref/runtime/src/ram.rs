@@ -1,0 +1,117 @@
+//! Who owns which memory (firmware-ref/README.md has the whole map).
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Where an L2 image may lie. The rest of L2's memory, up to 0x1fffff, is for its bss, arena and stack.
+pub const L2_IMAGE: Range<u32> = 0x10_0000..0x12_0000;
+/// Where an L3 image may lie. The rest of L3's memory, up to 0x7fffff, is for its bss, arena and stack.
+pub const L3_IMAGE: Range<u32> = 0x20_0000..0x28_0000;
+/// Memory that no level lives in: images on their way, and what a RAM test may overwrite.
+pub const STAGING: Range<u32> = 0x80_0000..0xf0_0000;
+
+static STAGING_TAKEN: AtomicBool = AtomicBool::new(false);
+static LOAD_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes the staging memory, in halves; empty ones if it was taken before.
+pub fn staging() -> [&'static mut [u8]; 2] {
+    if STAGING_TAKEN.swap(true, Ordering::Relaxed) {
+        return [&mut [], &mut []];
+    }
+    let half = (STAGING.end - STAGING.start) / 2;
+    let memory = slice(STAGING.start, 2 * half);
+    let (first, second) = memory.split_at_mut(memory.len() / 2);
+    [first, second]
+}
+
+/// Takes the memory an image of the next level is loaded to: `length` bytes from `address` on, if they
+/// lie where images may. Once, because only one image is loaded.
+pub fn load_memory(address: u32, length: u32) -> Option<&'static mut [u8]> {
+    let end = address.checked_add(length)?;
+    let inside = |window: Range<u32>| window.start <= address && end <= window.end;
+    if !(inside(L2_IMAGE) || inside(L3_IMAGE)) || LOAD_TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    Some(slice(address, length))
+}
+
+/// Memory outside this level's own, which its callers make sure to hand out once.
+fn slice(address: u32, length: u32) -> &'static mut [u8] {
+    let (Ok(start), Ok(length)) = (usize::try_from(address), usize::try_from(length)) else {
+        return &mut [];
+    };
+    let start = core::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: RAM that the linker scripts give to no program section, mapped by the reset path, and
+    // handed out once (the flags above).
+    unsafe { core::slice::from_raw_parts_mut(start, length) }
+}
+
+/// Between two cells of the sample.
+const SAMPLE_STRIDE: usize = 256 << 10;
+
+/// Tests a sample of memory: cells all over the staging memory and, if asked, the address lines in
+/// between. Before [`staging`] is taken, because it overwrites.
+pub fn sample_is_sound(address_lines: bool) -> bool {
+    if STAGING_TAKEN.swap(true, Ordering::Relaxed) {
+        // In use; whoever uses it finds out what memory is worth by hashing what lies in it.
+        return true;
+    }
+    let sound = test(
+        slice(STAGING.start, STAGING.end - STAGING.start),
+        address_lines,
+    );
+    STAGING_TAKEN.store(false, Ordering::Relaxed);
+    sound
+}
+
+fn test(memory: &mut [u8], address_lines: bool) -> bool {
+    let cells_hold = [0x55, 0xaa].into_iter().all(|pattern| {
+        memory
+            .iter_mut()
+            .step_by(SAMPLE_STRIDE)
+            .all(|cell| holds(cell, pattern))
+    });
+    cells_hold && (!address_lines || lines_differ(memory))
+}
+
+fn holds(cell: &mut u8, pattern: u8) -> bool {
+    let cell = core::ptr::from_mut(cell);
+    // SAFETY: from a reference. Volatile, so that memory is asked and not the compiler.
+    unsafe {
+        cell.write_volatile(pattern);
+        cell.read_volatile() == pattern
+    }
+}
+
+/// Writes a different value at every distance that is a power of two: a line that is stuck or shorted
+/// makes two of them the same cell.
+fn lines_differ(memory: &mut [u8]) -> bool {
+    let cell = |line: u32| 1usize.checked_shl(line);
+    let lines = || (0..usize::BITS).zip(1u8..);
+    for (line, value) in lines() {
+        if let Some(place) = cell(line).and_then(|at| memory.get_mut(at)) {
+            // SAFETY: from a reference; volatile as above.
+            unsafe { core::ptr::from_mut(place).write_volatile(value) };
+        }
+    }
+    lines().all(|(line, value)| {
+        let place = cell(line).and_then(|at| memory.get(at));
+        // SAFETY: from a reference; volatile as above.
+        place.is_none_or(|place| unsafe { core::ptr::from_ref(place).read_volatile() } == value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_memory_passes() {
+        let mut memory = vec![0; SAMPLE_STRIDE + 3];
+        assert!(test(&mut memory, true));
+        // The sample was really written, last pattern last.
+        assert_eq!(memory[0], 0xaa);
+        assert_eq!(memory[1 << 4], 5);
+        assert!(test(&mut [], true));
+    }
+}

@@ -1,0 +1,100 @@
+//! From a linked program to the bytes a ROM or a flash bank holds.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+
+use image::pack::Recipe;
+use image::{Component, ComponentKind, Kind};
+
+use crate::elf;
+use crate::sources::Program;
+
+/// A ROM fills its part, the last word is the CRC-32 of all before it (read by L2's self test).
+const ROM_BYTES: usize = 0x1_0000;
+const ROM_START: u64 = 0xf_0000;
+const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+/// Sections that the linker script makes of a level's parts (VC7).
+const COMPONENTS: [(&str, ComponentKind); 4] = [
+    (".boot", ComponentKind::Boot),
+    (".drivers", ComponentKind::Drivers),
+    (".os", ComponentKind::Os),
+    (".application", ComponentKind::Application),
+];
+
+/// What goes into the program.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    functions: Vec<(u64, u64, String)>,
+}
+
+pub(crate) fn pack(program: &Program, elf: &[u8]) -> Result<Packed, Box<dyn Error>> {
+    let linked = elf::Program::parse(elf)?;
+    let (start, flat) = linked.flat(0xff)?;
+    let bytes = match program.kind {
+        Kind::L1 => rom(start, flat)?,
+        _ => level(program, &linked, start, &flat)?,
+    };
+    Ok(Packed {
+        bytes,
+        functions: linked.functions(),
+    })
+}
+
+fn rom(start: u64, mut rom: Vec<u8>) -> Result<Vec<u8>, Box<dyn Error>> {
+    if start != ROM_START || rom.len() != ROM_BYTES {
+        return Err(format!("the ROM is {} bytes at {start:#x}", rom.len()).into());
+    }
+    if let Some((body, sum)) = rom.split_last_chunk_mut::<4>() {
+        *sum = CRC32.checksum(body).to_le_bytes();
+    }
+    Ok(rom)
+}
+
+fn level(
+    program: &Program,
+    linked: &elf::Program<'_>,
+    start: u64,
+    body: &[u8],
+) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut components = Vec::new();
+    for (section, kind) in COMPONENTS {
+        if let Some((address, length)) = linked.section(section) {
+            components.push(Component {
+                kind,
+                offset: u32::try_from(address - start)?,
+                length: u32::try_from(length)?,
+            });
+        }
+    }
+    let recipe = Recipe {
+        kind: program.kind,
+        version: program.version,
+        load_address: u32::try_from(start)?,
+        entry_offset: 0,
+        components: &components,
+    };
+    Ok(image::pack::image(&recipe, body)?)
+}
+
+impl Packed {
+    /// One element of the table that `src/firmware` includes.
+    pub(crate) fn table_entry(&self, program: &Program, file: &Path) -> String {
+        let mut entry = format!(
+            "Firmware {{ name: {:?}, kind: Kind::{:?}, version: {:?}, bytes: include_bytes!({:?}), \
+             functions: &[",
+            program.binary,
+            program.kind,
+            program.version.as_str(),
+            file.display().to_string(),
+        );
+        for (address, length, name) in &self.functions {
+            // Writing to a String cannot fail.
+            let _infallible = write!(entry, "({address:#x}, {length:#x}, {name:?}),");
+        }
+        entry.push_str("] },\n");
+        entry
+    }
+}

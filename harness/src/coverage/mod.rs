@@ -1,0 +1,3 @@
+//! tmp
+mod rows;
+pub use rows::{Kind, Row, RowId, Rows};

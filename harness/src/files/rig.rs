@@ -1,0 +1,212 @@
+use std::ops::Range;
+use std::path::Path;
+
+use emulator::rig::{PathStep, Rig};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{FileError, Problem};
+use super::source::SourceFile;
+use super::suggest::nearest;
+
+/// Rigs that come with the bench, so that they are found wherever it runs: name and text.
+pub const BUILT_IN_RIGS: [(&str, &str); 4] = [
+    ("single", include_str!("../../rigs/single.toml")),
+    ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
+    (
+        "same-chip-pair",
+        include_str!("../../rigs/same-chip-pair.toml"),
+    ),
+    ("triple", include_str!("../../rigs/triple.toml")),
+];
+
+/// The names of the rigs that come with the bench.
+pub fn built_in_rig_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN_RIGS.iter().map(|(name, _)| *name)
+}
+
+/// Loads a rig: one that comes with the bench by its name, any other by its path (recognised by a
+/// `/` or `.toml`), relative to `folder`.
+///
+/// # Errors
+/// There is no such rig, or its file is wrong.
+pub fn load_rig(name: &str, folder: &Path) -> Result<Rig, FileError> {
+    if name.contains('/') || name.ends_with(".toml") {
+        return parse_rig(&SourceFile::read(&folder.join(name))?);
+    }
+    let built_in = BUILT_IN_RIGS.iter().find(|(known, _)| *known == name);
+    match built_in {
+        Some((name, text)) => parse_rig(&SourceFile {
+            name: format!("rigs/{name}.toml"),
+            text: (*text).into(),
+        }),
+        None => {
+            let remedy = match nearest(name, built_in_rig_names()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => {
+                    let known: Vec<&str> = built_in_rig_names().collect();
+                    format!(
+                        "rigs of the bench: {}; a file is named by its path",
+                        known.join(", ")
+                    )
+                }
+            };
+            let what = "there is no rig of this name";
+            Err(FileError::of(name, "", Problem::new(what, remedy)))
+        }
+    }
+}
+
+fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
+    let fail = |problems| FileError::new(&file.name, &file.text, problems);
+    let rig: Rig = toml::from_str(&file.text).map_err(|error| fail(vec![serde_problem(&error)]))?;
+    let problems = rig.problems();
+    if problems.is_empty() {
+        return Ok(rig);
+    }
+    let tree = DeTable::parse(&file.text).map_err(|error| fail(vec![serde_problem(&error)]))?;
+    let placed = problems.into_iter().map(|problem| {
+        let span = place(&tree, &problem.path);
+        Problem::new(problem.what, problem.remedy).at(span, "here")
+    });
+    Err(fail(placed.collect()))
+}
+
+/// The place of the deepest part of `path` that the file spells out.
+fn place(tree: &Spanned<DeTable<'_>>, path: &[PathStep]) -> Range<usize> {
+    let mut span = 0..0;
+    let mut table = Some(tree.get_ref());
+    let mut array = None;
+    for step in path {
+        let next = match step {
+            PathStep::Key(key) => table.and_then(|table| {
+                // A table in a section of its own has no place worth showing but its name.
+                let (name, value) = table.get_key_value(key.as_str())?;
+                Some((
+                    if value.get_ref().is_table() {
+                        name.span()
+                    } else {
+                        value.span()
+                    },
+                    value,
+                ))
+            }),
+            PathStep::Index(index) => array
+                .and_then(|items: &toml::de::DeArray<'_>| items.get(*index))
+                .map(|value| (value.span(), value)),
+        };
+        let Some((found, value)) = next else {
+            break;
+        };
+        span = found;
+        table = value.get_ref().as_table();
+        array = match value.get_ref() {
+            DeValue::Array(items) => Some(items),
+            _ => None,
+        };
+    }
+    span
+}
+
+/// What the TOML reader found wrong, with a suggestion where it names an unknown key or word.
+pub(super) fn serde_problem(error: &toml::de::Error) -> Problem {
+    let message = error.message();
+    let span = error.span().unwrap_or(0..0);
+    // serde words it "unknown field `x`, expected one of `a`, `b`" (or "expected `a` or `b`").
+    let unknown = message
+        .strip_prefix("unknown field ")
+        .map(|rest| (rest, "key"))
+        .or_else(|| {
+            message
+                .strip_prefix("unknown variant ")
+                .map(|rest| (rest, "word"))
+        });
+    let Some((rest, kind)) = unknown else {
+        return Problem::new(message.replace('\n', " "), "correct it").at(span, "here");
+    };
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    let word = quoted.next().unwrap_or_default().to_owned();
+    let known: Vec<&str> = quoted.collect();
+    let remedy = match nearest(&word, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    Problem::new(format!("there is no {kind} `{word}` here"), remedy).at(span, "not known here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        let file = SourceFile {
+            name: "my-rig.toml".to_owned(),
+            text: text.into(),
+        };
+        parse_rig(&file).map_or_else(|error| error.render(false), |rig| format!("{rig:?}"))
+    }
+
+    #[test]
+    fn the_rigs_of_the_bench_are_good_and_called_by_their_name() {
+        for name in built_in_rig_names() {
+            let rig = load_rig(name, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(rig.name, name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_comes_with_a_suggestion() {
+        insta::assert_snapshot!(complaint("name = \"x\"\n[shelf]\nmembersize = \"16MiB\"\n"));
+    }
+
+    #[test]
+    fn an_unknown_word_comes_with_a_suggestion() {
+        insta::assert_snapshot!(complaint(
+            "name = \"x\"\n[board]\nstraps = [\"folow-l2\"]\n"
+        ));
+    }
+
+    #[test]
+    fn a_wrong_type_and_a_wrong_unit_are_shown() {
+        insta::assert_snapshot!(complaint("name = \"x\"\nslots = \"two\"\n"));
+        insta::assert_snapshot!(complaint(
+            "name = \"x\"\ntimings.page_program = \"7 parsec\"\n"
+        ));
+    }
+
+    #[test]
+    fn broken_toml_is_shown() {
+        insta::assert_snapshot!(complaint("name = \"x\"\n[shelf\nmembers = 4\n"));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_shown_where_it_stands() {
+        let text = "\
+name = \"x\"
+[shelf]
+level = 6
+members = 3
+[[board.flash.banks]]
+level = 2
+bank = \"A\"
+chip = 0
+offset = 0
+size = \"128KiB\"
+[[board.flash.banks]]
+level = 3
+bank = \"A\"
+chip = 0
+offset = \"64KiB\"
+size = \"512KiB\"
+";
+        insta::assert_snapshot!(complaint(text));
+    }
+
+    #[test]
+    fn an_unknown_rig_comes_with_a_suggestion() {
+        let error = load_rig("partner-pear", Path::new(".")).unwrap_err();
+        insta::assert_snapshot!(error.render(false));
+        let error = load_rig("./nothing/here.toml", Path::new(".")).unwrap_err();
+        insta::assert_snapshot!(error.render(false));
+    }
+}

@@ -1,0 +1,94 @@
+//! The reference firmware, built and packed when this program was (`harness/build`).
+
+use image::Kind;
+
+/// One build of one level.
+#[derive(Clone, Copy, Debug)]
+pub struct Firmware {
+    /// Name of its binary target: `l1`, `l2-1-0`, `l3-2-0-crash`.
+    pub name: &'static str,
+    /// Its level.
+    pub kind: Kind,
+    /// Its version, as in its header.
+    pub version: &'static str,
+    /// Of L1 the ROM's contents, of other levels an unsigned image file.
+    pub bytes: &'static [u8],
+    functions: &'static [(u64, u64, &'static str)],
+}
+
+static TABLE: &[Firmware] = include!(concat!(env!("OUT_DIR"), "/firmware_table.rs"));
+
+/// Every build of every level, L1 first, each level by name.
+pub fn all() -> &'static [Firmware] {
+    TABLE
+}
+
+/// The build of `kind` with that version.
+pub fn find(kind: Kind, version: &str) -> Option<&'static Firmware> {
+    TABLE
+        .iter()
+        .find(|firmware| firmware.kind == kind && firmware.version == version)
+}
+
+impl Firmware {
+    /// The function that `address` is in, and how far in: what a crash report shows. Right only for
+    /// a board that runs this very build.
+    pub fn function_at(&self, address: u64) -> Option<(&'static str, u64)> {
+        let after = self
+            .functions
+            .partition_point(|(start, ..)| *start <= address);
+        let (start, length, name) = self.functions.get(after.checked_sub(1)?)?;
+        let offset = address - start;
+        (offset < *length).then_some((*name, offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::ImageHeader;
+
+    use super::*;
+
+    #[test]
+    fn every_level_has_its_builds_and_each_is_what_it_says() {
+        for firmware in all() {
+            let Firmware {
+                name,
+                kind,
+                version,
+                bytes,
+                ..
+            } = *firmware;
+            assert_eq!(find(kind, version).map(|found| found.name), Some(name));
+            if kind == Kind::L1 {
+                assert_eq!(bytes.len(), 0x1_0000);
+                continue;
+            }
+            let header = ImageHeader::parse(bytes).expect(name);
+            assert_eq!((header.kind, header.version.as_str()), (kind, version));
+            assert_eq!(header.total_length(), bytes.len() as u64, "{name}");
+        }
+        for version in ["1.0", "1.1", "2.0"] {
+            assert!(find(Kind::L2, version).is_some(), "L2 {version}");
+        }
+    }
+
+    #[test]
+    fn addresses_resolve_to_functions() {
+        let l2 = find(Kind::L2, "1.0").expect("built");
+        let named = |part: &str| {
+            l2.functions
+                .iter()
+                .find(|(.., name)| name.contains(part))
+                .copied()
+        };
+        let (start, length, name) = named("l2::run").expect("its main function");
+        assert_eq!(l2.function_at(start), Some((name, 0)));
+        assert_eq!(l2.function_at(start + length - 1), Some((name, length - 1)));
+        assert_ne!(
+            l2.function_at(start + length).map(|found| found.0),
+            Some(name)
+        );
+        assert_eq!(l2.function_at(0), None);
+    }
+}

@@ -1,0 +1,330 @@
+use devices::power::{OperationKind, Shape};
+use emulator::rig::{BankLetter, Slot, Span, Unit};
+
+use super::check::Check;
+use super::contents::{FlashContents, PackageContents};
+use super::pattern::EventPattern;
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Switches units on, or off after the shelf has committed its cache.
+    Power {
+        /// On or off.
+        on: bool,
+        /// What is switched.
+        units: Vec<Unit>,
+    },
+    /// Takes the power away, now or at an operation.
+    Cut(Cut),
+    /// Presses the reset button.
+    Reset {
+        /// Keeps RAM.
+        warm: bool,
+        /// Which boards.
+        boards: Vec<Slot>,
+    },
+    /// Pulls the board out of a slot.
+    Pull(Slot),
+    /// Puts a board into an empty slot; it powers up if the slot has power.
+    Insert(Slot, BoardSource),
+    /// Pulls a board and inserts another.
+    Swap(Slot, BoardSource),
+    /// Puts a package into the service slot of boards, or takes it out.
+    Media {
+        /// What to insert; nothing ejects.
+        package: Option<PackageContents>,
+        /// Whose service slot.
+        boards: Vec<Slot>,
+    },
+    /// Types a line on a console.
+    Console(ConsoleStep),
+    /// Waits until boards are in a state.
+    Await {
+        /// The state.
+        state: BoardState,
+        /// Which boards, all of them.
+        boards: Vec<Slot>,
+        /// Application version they must run then.
+        version: Option<String>,
+        /// Virtual time after which it has failed.
+        within: Span,
+    },
+    /// Waits for an event that comes after the step began.
+    AwaitEvent {
+        /// The event.
+        pattern: EventPattern,
+        /// Which one of them, from 1.
+        nth: u32,
+        /// Virtual time after which it has failed.
+        within: Span,
+    },
+    /// Waits until every cut that was armed in the background has fired.
+    AwaitCuts {
+        /// Virtual time after which it has failed.
+        within: Span,
+    },
+    /// Lets virtual time pass.
+    Wait(Span),
+    /// The host starts or stops work, or reads everything back.
+    Host(HostAction),
+    /// Asks questions of what happened and what is.
+    Expect {
+        /// Name of the note from which counts count; nothing: the beginning.
+        since: Option<String>,
+        /// The questions.
+        checks: Vec<Check>,
+    },
+    /// Something happens to a member disk.
+    Disk(DiskAction),
+    /// Something breaks in a flash chip.
+    FlashFault {
+        /// Whose chip.
+        board: Slot,
+        /// Which chip.
+        chip: u32,
+        /// What breaks.
+        fault: FlashFault,
+    },
+    /// Plugs a cable or pulls it.
+    Link {
+        /// Which kind.
+        link: LinkName,
+        /// Whose end.
+        boards: Vec<Slot>,
+        /// Plugged.
+        up: bool,
+    },
+    /// Keeps the whole array under a name.
+    Checkpoint(String),
+    /// Brings a kept array back, media and clock included.
+    Restore(String),
+    /// Writes a line into the timeline; counts can start from it.
+    Note(String),
+}
+
+/// A power cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// Power domain, as the scenario names it.
+    pub domain: String,
+    /// The units that lose power.
+    pub units: Vec<Unit>,
+    /// What becomes of operations in progress.
+    pub shape: Shape,
+    /// The operation to wait for; nothing: at once. One that never comes fails the run.
+    pub at: Option<Trigger>,
+    /// Virtual time after which it has failed to fire.
+    pub within: Span,
+    /// Stays armed while later steps run, instead of waiting for it here.
+    pub background: bool,
+}
+
+/// The operation that an armed cut waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Where.
+    pub device: DeviceRef,
+    /// What kind; nothing: any.
+    pub operation: Option<OperationKind>,
+    /// Which one, from 1, counted from arming.
+    pub nth: u32,
+}
+
+/// A device whose operations are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceRef {
+    /// `A.flash`, `A.flash0`: the chips of a board, or one of them.
+    Flash {
+        /// Whose.
+        board: Slot,
+        /// Which; nothing: all of them together.
+        chip: Option<u32>,
+    },
+    /// `shelf`, `shelf.disk2`: the member disks and the cache, or one member disk.
+    Shelf {
+        /// Which; nothing: all of them together.
+        member: Option<u32>,
+    },
+}
+
+/// A board to put into a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoardSource {
+    /// Its serial number.
+    pub serial: String,
+    /// What is in its flash; nothing: what was in it when the board of that serial was pulled.
+    pub flash: Option<FlashContents>,
+}
+
+/// A line typed on a console, and what should come back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsoleStep {
+    /// Whose console.
+    pub board: Slot,
+    /// What is typed.
+    pub line: String,
+    /// What should come back.
+    pub answer: Answer,
+    /// Virtual time after which it has failed.
+    pub within: Span,
+}
+
+/// What a console should answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing is asked; the next step follows at once.
+    Unasked,
+    /// A line that contains this.
+    Contains(String),
+    /// Exactly these lines, in order and without others between.
+    Lines(Vec<String>),
+}
+
+/// The state of a board, seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BoardState {
+    /// It runs firmware that has not said more yet.
+    Booting,
+    /// Its application serves.
+    Operational,
+    /// It stopped in an error state.
+    Error,
+    /// Its CPU died and the reset policy left it down.
+    Crashed,
+    /// It touches no device any more.
+    Hung,
+    /// Its partner holds it in reset.
+    Held,
+    /// It has no power.
+    Off,
+    /// The slot is empty.
+    Absent,
+}
+
+impl BoardState {
+    /// Every state with its word.
+    pub const ALL: [(&'static str, BoardState); 8] = [
+        ("booting", BoardState::Booting),
+        ("operational", BoardState::Operational),
+        ("error", BoardState::Error),
+        ("crashed", BoardState::Crashed),
+        ("hung", BoardState::Hung),
+        ("held", BoardState::Held),
+        ("off", BoardState::Off),
+        ("absent", BoardState::Absent),
+    ];
+}
+
+/// The part a controller plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It leads.
+    Master,
+    /// It stands by to lead.
+    Alternate,
+}
+
+impl Role {
+    /// Every role with its word.
+    pub const ALL: [(&'static str, Role); 2] =
+        [("master", Role::Master), ("alternate", Role::Alternate)];
+}
+
+/// What the host does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostAction {
+    /// Starts reading and writing.
+    Start(Workload),
+    /// Stops, and waits for what is under way.
+    Stop,
+    /// Reads back everything that was ever acknowledged; anything missing fails the run.
+    Verify,
+}
+
+/// How a host works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Commands per virtual second.
+    pub rate: u32,
+    /// Of a hundred commands, how many write.
+    pub write_percent: u32,
+    /// Bytes per command.
+    pub block_bytes: u32,
+    /// Bytes at the beginning of the LUN that it works on.
+    pub area_bytes: u64,
+    /// Which LUN.
+    pub lun: u32,
+    /// Virtual time after which a path that does not answer is given up.
+    pub path_timeout: Span,
+    /// Decides the order of addresses.
+    pub seed: u64,
+}
+
+/// What happens to a member disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskAction {
+    /// It stops answering.
+    Fail(u32),
+    /// It is replaced by a blank one.
+    Replace(u32),
+    /// All parity is checked and mended.
+    Scrub,
+}
+
+/// What breaks in a flash chip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlashFault {
+    /// It answers nothing any more.
+    Dead,
+    /// One bit reads as `value` for ever.
+    StuckBit {
+        /// Byte in the chip.
+        address: u64,
+        /// Bit of the byte.
+        bit: u32,
+        /// What it reads as.
+        value: bool,
+    },
+    /// Bits of a bank flip once.
+    Rot {
+        /// Level of the bank.
+        level: u8,
+        /// Which of its banks.
+        bank: BankLetter,
+        /// How many bits.
+        bits: u32,
+    },
+}
+
+/// A kind of cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkName {
+    /// From a controller to the other controllers.
+    Backplane,
+    /// From a controller to the host.
+    Host,
+}
+
+/// The state of the shelf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShelfState {
+    /// All members are there.
+    Optimal,
+    /// A member is missing, the data is there.
+    Degraded,
+    /// A member is being rebuilt.
+    Rebuilding,
+    /// Data is lost.
+    Failed,
+}
+
+impl ShelfState {
+    /// Every state with its word.
+    pub const ALL: [(&'static str, ShelfState); 4] = [
+        ("optimal", ShelfState::Optimal),
+        ("degraded", ShelfState::Degraded),
+        ("rebuilding", ShelfState::Rebuilding),
+        ("failed", ShelfState::Failed),
+    ];
+}

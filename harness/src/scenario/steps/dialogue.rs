@@ -1,0 +1,300 @@
+use emulator::rig::{Bytes, Span};
+
+use super::super::action::{Action, Answer, BoardState, ConsoleStep, HostAction, Workload};
+use super::super::load::Context;
+use super::super::pattern::EventPattern;
+use super::Verb;
+use super::boards::{required_slots, slot};
+use crate::files::Reader;
+
+pub(super) const CONSOLE: Verb = Verb {
+    key: "console",
+    help: "types a line on a board's console; `expect` is part of an answer, `lines` all of it",
+    example: "{ console = \"ver\", board = \"A\", expect = \"system version 2.0\" }",
+    read: read_console,
+};
+pub(super) const AWAIT: Verb = Verb {
+    key: "await",
+    help: "waits until boards are booting, operational, error, crashed, hung, held, off or absent",
+    example: "{ await = \"operational\", board = [\"A\", \"B\"], version = \"2.0\", within = \"120s\" }",
+    read: read_await,
+};
+pub(super) const AWAIT_EVENT: Verb = Verb {
+    key: "await_event",
+    help: "waits for an event that comes after this step began",
+    example: "{ await_event = \"A: reflash-started level=3\", within = \"60s\" }",
+    read: read_await_event,
+};
+pub(super) const WAIT: Verb = Verb {
+    key: "wait",
+    help: "lets virtual time pass",
+    example: "{ wait = \"5s\" }",
+    read: read_wait,
+};
+pub(super) const HOST: Verb = Verb {
+    key: "host",
+    help: "starts or stops host I/O, or verifies that everything acknowledged reads back",
+    example: "{ host = \"start\", rate = 500, write_percent = 60, block = \"4KiB\", area = \"2MiB\", seed = 7 }",
+    read: read_host,
+};
+pub(super) const CHECKPOINT: Verb = Verb {
+    key: "checkpoint",
+    help: "keeps the whole array under a name",
+    example: "{ checkpoint = \"before\" }",
+    read: read_checkpoint,
+};
+pub(super) const RESTORE: Verb = Verb {
+    key: "restore",
+    help: "brings a kept array back, media and clock included",
+    example: "{ restore = \"before\" }",
+    read: read_restore,
+};
+pub(super) const NOTE: Verb = Verb {
+    key: "note",
+    help: "writes a line into the timeline; `since` of an expect step can name it",
+    example: "{ note = \"upgrade begins\" }",
+    read: read_note,
+};
+
+const WITHIN_USUAL: Span = Span::from_millis(120_000);
+const WITHIN_MAX: Span = Span::from_millis(24 * 3_600_000);
+const LINE_MAX: usize = 200;
+const NOTE_MAX: usize = 120;
+
+/// The time-out of a step.
+pub(super) fn within(reader: &Reader<'_>) -> Span {
+    span(reader, "within").unwrap_or(WITHIN_USUAL)
+}
+
+fn span(reader: &Reader<'_>, key: &'static str) -> Option<Span> {
+    let span: Span = reader.parsed(key)?;
+    if span > WITHIN_MAX || span == Span::default() {
+        reader.complain(
+            key,
+            format!("`{key}` is more than 0s and at most 24h"),
+            "choose a span between",
+        );
+        return None;
+    }
+    Some(span)
+}
+
+fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let line = reader.required("console", LINE_MAX, "type a command such as \"ver\"");
+    if line.is_some_and(|line| line.chars().any(char::is_control)) {
+        reader.complain(
+            "console",
+            "one step types one line",
+            "use a step for each line",
+        );
+    }
+    if !reader.has("board") {
+        reader.complain(
+            "console",
+            "a console belongs to a board",
+            "add e.g. board = \"A\"",
+        );
+    }
+    let board = slot(reader, "board", context);
+    let within = within(reader);
+    let lines: Vec<String> = reader
+        .strings("lines")
+        .into_iter()
+        .map(|(line, _)| line.to_owned())
+        .collect();
+    let answer = match (reader.has("expect"), reader.has("lines")) {
+        (true, true) => {
+            reader.complain(
+                "lines",
+                "`expect` and `lines` both say what comes back",
+                "keep one of them",
+            );
+            None
+        }
+        (true, false) => reader
+            .required(
+                "expect",
+                LINE_MAX,
+                "say a part of the line that should come back",
+            )
+            .map(|text| Answer::Contains(text.to_owned())),
+        (false, true) if lines.is_empty() => {
+            reader.complain(
+                "lines",
+                "no lines at all would always come back",
+                "say at least one",
+            );
+            None
+        }
+        (false, true) => Some(Answer::Lines(lines)),
+        (false, false) => Some(Answer::Unasked),
+    };
+    Some(Action::Console(ConsoleStep {
+        board: board?,
+        line: line?.to_owned(),
+        answer: answer?,
+        within,
+    }))
+}
+
+fn read_await(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let state = reader.word("await", &BoardState::ALL);
+    let boards = required_slots(reader, context);
+    let within = within(reader);
+    let version = match reader.has("version") {
+        true => reader.required("version", 32, "say e.g. version = \"2.0\""),
+        false => None,
+    };
+    if version.is_some() && state != Some(BoardState::Operational) {
+        reader.complain(
+            "version",
+            "only an operational board runs a version",
+            "await \"operational\"",
+        );
+    }
+    Some(Action::Await {
+        state: state?,
+        boards: boards?,
+        version: version.map(str::to_owned),
+        within,
+    })
+}
+
+/// Reads an event pattern out of `text`, noting at `span` where it is none.
+pub(super) fn pattern(
+    text: &str,
+    span: std::ops::Range<usize>,
+    context: &Context<'_>,
+) -> Option<EventPattern> {
+    let pattern =
+        EventPattern::parse(text, &context.events).and_then(|pattern| match pattern.place {
+            Some(place) if context.rig.unit(&place.to_string()).is_none() => Err((
+                format!("this rig has no slot \"{place}\""),
+                super::boards::slots_remedy(context),
+            )),
+            _ => Ok(pattern),
+        });
+    pattern
+        .map_err(|(what, remedy)| context.findings.at(span, "here", what, remedy))
+        .ok()
+}
+
+fn read_await_event(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let text = reader.string("await_event");
+    let found = text.and_then(|text| pattern(text, reader.span_of("await_event"), context));
+    let nth = reader.integer("nth", 1..=100_000).unwrap_or(1);
+    let within = within(reader);
+    Some(Action::AwaitEvent {
+        pattern: found?,
+        nth: u32::try_from(nth).ok()?,
+        within,
+    })
+}
+
+fn read_wait(reader: &Reader<'_>, _: &Context<'_>) -> Option<Action> {
+    span(reader, "wait").map(Action::Wait)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HostVerb {
+    Start,
+    Stop,
+    Verify,
+}
+
+fn read_host(reader: &Reader<'_>, _: &Context<'_>) -> Option<Action> {
+    let words = [
+        ("start", HostVerb::Start),
+        ("stop", HostVerb::Stop),
+        ("verify", HostVerb::Verify),
+    ];
+    Some(Action::Host(match reader.word("host", &words)? {
+        HostVerb::Start => HostAction::Start(workload(reader)?),
+        HostVerb::Stop => HostAction::Stop,
+        HostVerb::Verify => HostAction::Verify,
+    }))
+}
+
+// The limits keep one step from asking for more work than a run can do: at most 100 commands in a
+// virtual millisecond, and the 8 KiB of data that one command of the transport carries.
+const RATE_MAX: u64 = 100_000;
+const BLOCK_MAX: u64 = 8 << 10;
+const AREA_MAX: u64 = 1 << 30;
+const SECTOR: u64 = 512;
+
+fn workload(reader: &Reader<'_>) -> Option<Workload> {
+    let small = |key, bounds, usual| {
+        let n = reader.integer(key, bounds).unwrap_or(usual);
+        u32::try_from(n).unwrap_or(u32::MAX)
+    };
+    let rate = small("rate", 1..=RATE_MAX, 200);
+    let write_percent = small("write_percent", 0..=100, 50);
+    let lun = small("lun", 0..=0, 0);
+    let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
+    let block: Bytes = reader.parsed("block").unwrap_or(Bytes::kib(4));
+    let area: Bytes = reader.parsed("area").unwrap_or(Bytes::mib(1));
+    let path_timeout = span(reader, "path_timeout").unwrap_or(Span::from_millis(1_000));
+    if block.0 == 0 || block.0 > BLOCK_MAX || !block.0.is_multiple_of(SECTOR) {
+        reader.complain(
+            "block",
+            "a block is a multiple of 512 bytes, at most 8KiB",
+            "say e.g. 4KiB",
+        );
+        return None;
+    }
+    if area.0 < block.0 || area.0 > AREA_MAX || !area.0.is_multiple_of(block.0) {
+        reader.complain(
+            "area",
+            "the area is a whole number of blocks, at most 1GiB",
+            "say e.g. 1MiB",
+        );
+        return None;
+    }
+    Some(Workload {
+        rate,
+        write_percent,
+        block_bytes: u32::try_from(block.0).ok()?,
+        area_bytes: area.0,
+        lun,
+        path_timeout,
+        seed,
+    })
+}
+
+fn read_checkpoint(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let name = reader.required("checkpoint", NOTE_MAX, "give it a name")?;
+    context.checkpoints.borrow_mut().push(name.to_owned());
+    Some(Action::Checkpoint(name.to_owned()))
+}
+
+fn read_restore(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let name = reader.required("restore", NOTE_MAX, "name a checkpoint")?;
+    if !context
+        .checkpoints
+        .borrow()
+        .iter()
+        .any(|known| known == name)
+    {
+        reader.complain(
+            "restore",
+            format!("no earlier step keeps a checkpoint \"{name}\""),
+            format!("add {{ checkpoint = \"{name}\" }} before it"),
+        );
+        return None;
+    }
+    Some(Action::Restore(name.to_owned()))
+}
+
+fn read_note(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let text = reader.required("note", NOTE_MAX, "write what the reader should know")?;
+    let mut notes = context.notes.borrow_mut();
+    if notes.iter().any(|known| known == text) {
+        reader.complain(
+            "note",
+            "an earlier note says the same",
+            "word it differently, so that `since` can tell",
+        );
+    }
+    notes.push(text.to_owned());
+    Some(Action::Note(text.to_owned()))
+}

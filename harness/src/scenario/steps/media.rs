@@ -1,0 +1,224 @@
+use emulator::rig::Slot;
+
+use super::super::action::{Action, DeviceRef, DiskAction, FlashFault, LinkName};
+use super::super::contents::{bank_name, package_of};
+use super::super::load::Context;
+use super::Verb;
+use super::boards::{required_slots, slots};
+use super::power::parse_device;
+use crate::files::Reader;
+
+pub(super) const MEDIA: Verb = Verb {
+    key: "media",
+    help: "puts a package into the service slot (of every board, or of `board`), or ejects it",
+    example: "{ media = \"insert\", package = { build = \"2.0\", damage = \"truncated\" } }",
+    read: read_media,
+};
+pub(super) const DISK: Verb = Verb {
+    key: "disk",
+    help: "fails or replaces a member disk, or scrubs the shelf",
+    example: "{ disk = \"fail\", member = 2 }",
+    read: read_disk,
+};
+pub(super) const FLASH_FAULT: Verb = Verb {
+    key: "flash_fault",
+    help: "breaks a chip: dead, stuck-bit (address, bit, value) or rot (bank, bits)",
+    example: "{ flash_fault = \"stuck-bit\", chip = \"A.flash1\", address = 0x20010, bit = 3, value = 0 }",
+    read: read_flash_fault,
+};
+pub(super) const LINK: Verb = Verb {
+    key: "link",
+    help: "pulls or plugs a board's backplane or host link",
+    example: "{ link = \"host\", board = \"A\", to = \"down\" }",
+    read: read_link,
+};
+
+fn read_media(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let insert = reader.word("media", &[("insert", true), ("eject", false)]);
+    let boards = match reader.has("board") {
+        true => slots(reader, "board", context),
+        false => Some(context.rig.slots().collect()),
+    };
+    let package = match (insert?, reader.value("package")) {
+        (true, Some(value)) => Some(package_of(value, "package", context)?),
+        (true, None) => {
+            reader.complain(
+                "media",
+                "nothing is said about what to insert",
+                "add e.g. package = \"2.0\"",
+            );
+            return None;
+        }
+        (false, Some(_)) => {
+            reader.complain("package", "ejecting needs no package", "remove it");
+            return None;
+        }
+        (false, None) => None,
+    };
+    Some(Action::Media {
+        package,
+        boards: boards?,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum DiskVerb {
+    Fail,
+    Replace,
+    Scrub,
+}
+
+fn read_disk(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let words = [
+        ("fail", DiskVerb::Fail),
+        ("replace", DiskVerb::Replace),
+        ("scrub", DiskVerb::Scrub),
+    ];
+    let verb = reader.word("disk", &words)?;
+    if let DiskVerb::Scrub = verb {
+        return Some(Action::Disk(DiskAction::Scrub));
+    }
+    let disks = u64::from(context.rig.shelf.members + context.rig.shelf.spares);
+    if !reader.has("member") {
+        reader.complain(
+            "disk",
+            "nothing is said about which disk",
+            "add e.g. member = 2; they count from 0",
+        );
+    }
+    let member = reader.integer("member", 0..=disks.saturating_sub(1))?;
+    let member = u32::try_from(member).ok()?;
+    Some(Action::Disk(match verb {
+        DiskVerb::Replace => DiskAction::Replace(member),
+        _ => DiskAction::Fail(member),
+    }))
+}
+
+#[derive(Clone, Copy)]
+enum FaultVerb {
+    Dead,
+    StuckBit,
+    Rot,
+}
+
+fn read_flash_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let words = [
+        ("dead", FaultVerb::Dead),
+        ("stuck-bit", FaultVerb::StuckBit),
+        ("rot", FaultVerb::Rot),
+    ];
+    let verb = reader.word("flash_fault", &words)?;
+    if let FaultVerb::Rot = verb {
+        return read_rot(reader, context);
+    }
+    let (board, chip) = chip(reader, context)?;
+    let fault = match verb {
+        FaultVerb::StuckBit => {
+            let size = context.rig.board.flash.chip_size.0;
+            let number = |key, most| {
+                if !reader.has(key) {
+                    reader.complain(
+                        "flash_fault",
+                        format!("a stuck bit needs `{key}`"),
+                        format!("add {key} = 0"),
+                    );
+                }
+                reader.integer(key, 0..=most)
+            };
+            let address = number("address", size.saturating_sub(1));
+            let bit = number("bit", 7);
+            let value = number("value", 1);
+            FlashFault::StuckBit {
+                address: address?,
+                bit: u32::try_from(bit?).ok()?,
+                value: value? == 1,
+            }
+        }
+        _ => FlashFault::Dead,
+    };
+    Some(Action::FlashFault { board, chip, fault })
+}
+
+/// Rot names a bank, and the bank table of the rig says which chip that is.
+fn read_rot(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let board = required_slots(reader, context);
+    let value = reader.value("bank");
+    if value.is_none() {
+        reader.complain(
+            "flash_fault",
+            "rot befalls a bank",
+            "add e.g. bank = \"L3A\"",
+        );
+    }
+    let bits = reader.integer("bits", 1..=4096).unwrap_or(1);
+    let value = value?;
+    let text = crate::files::string_of(value, "bank", context.findings)?;
+    let (level, bank) = bank_name(text, value, context.findings)?;
+    let table = context.rig.board.flash.bank_table();
+    let entry = table
+        .iter()
+        .find(|entry| (entry.level, entry.bank) == (level, bank));
+    let Some(entry) = entry else {
+        reader.complain(
+            "bank",
+            format!("this board has no bank {text}"),
+            "name a bank of its table",
+        );
+        return None;
+    };
+    let boards = board?;
+    let [board] = boards.as_slice() else {
+        reader.complain("board", "a fault befalls one board", "use a step for each");
+        return None;
+    };
+    Some(Action::FlashFault {
+        board: *board,
+        chip: entry.chip,
+        fault: FlashFault::Rot {
+            level,
+            bank,
+            bits: u32::try_from(bits).ok()?,
+        },
+    })
+}
+
+fn chip(reader: &Reader<'_>, context: &Context<'_>) -> Option<(Slot, u32)> {
+    let text = reader.required("chip", 40, "add e.g. chip = \"A.flash0\"")?;
+    match parse_device(text) {
+        Some(DeviceRef::Flash {
+            board,
+            chip: Some(chip),
+        }) if board.index() < context.rig.slots && chip < context.rig.board.flash.chips => {
+            Some((board, chip))
+        }
+        _ => {
+            reader.complain(
+                "chip",
+                format!("this rig has no flash chip \"{text}\""),
+                "say e.g. A.flash0",
+            );
+            None
+        }
+    }
+}
+
+fn read_link(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let link = reader.word(
+        "link",
+        &[("backplane", LinkName::Backplane), ("host", LinkName::Host)],
+    );
+    let boards = required_slots(reader, context);
+    if !reader.has("to") {
+        reader.complain(
+            "link",
+            "nothing is said about plugging or pulling",
+            "add to = \"down\" or to = \"up\"",
+        );
+    }
+    let up = reader.word("to", &[("up", true), ("down", false)]);
+    Some(Action::Link {
+        link: link?,
+        boards: boards?,
+        up: up?,
+    })
+}

@@ -1,0 +1,269 @@
+//! The stage: an array, a host and everything that was seen to happen.
+//!
+//! A stage advances array and host together in virtual time and keeps what an audience sees: the
+//! timeline, a view of every board, operation counts, and broken invariants. It presses no
+//! buttons itself and knows no scenario; the script (or a person) does.
+
+/// Rules that hold in every run, whatever a scenario asserts.
+mod invariants;
+/// Events as past-tense text.
+mod text;
+/// What is known of each board from what it said.
+mod view;
+
+use std::collections::BTreeMap;
+
+use devices::event::DeviceEvent;
+use devices::power::OperationKind;
+use devices::time::Nanos;
+use emulator::array::{Array, ArrayError, ArrayEvent, EventKind, SavedArray, Source, Step};
+
+pub use self::invariants::{Declared, Violation};
+use self::invariants::Invariants;
+pub use self::text::describe;
+pub use self::view::{BoardView, State, words};
+use crate::host::Host;
+
+/// One line of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Virtual time.
+    pub at: Nanos,
+    /// `A`, `B`, `shelf`, `host`, `chassis`.
+    pub who: String,
+    /// What happened, past tense, `name key=value …`.
+    pub what: String,
+}
+
+/// How often something persistent was begun: by place, unit and kind.
+pub type OperationCounts = BTreeMap<(Source, u32, OperationKind), u64>;
+
+/// An array, a host and what was seen.
+#[derive(Debug)]
+pub struct Stage {
+    /// The array.
+    pub array: Array,
+    /// The host on its network.
+    pub host: Host,
+    seen: Seen,
+}
+
+/// Everything observed; plain data.
+#[derive(Clone, Debug)]
+struct Seen {
+    timeline: Vec<Entry>,
+    views: Vec<BoardView>,
+    operations: OperationCounts,
+    cuts_fired: Vec<u32>,
+    invariants: Invariants,
+    /// Console lines of each board, all of them.
+    consoles: Vec<Vec<String>>,
+    new_operations: u64,
+}
+
+/// A stage as a value.
+#[derive(Clone, Debug)]
+pub struct SavedStage {
+    array: SavedArray,
+    host: Host,
+    seen: Seen,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The condition held, at this time.
+    Met(Nanos),
+    /// It did not hold by the deadline.
+    TimedOut,
+    /// Nothing will ever happen again by itself, and it does not hold.
+    Dead,
+}
+
+impl Stage {
+    /// A stage around an array.
+    pub fn new(array: Array, host: Host, declared: Declared) -> Stage {
+        let boards = array.boards().len();
+        Stage {
+            array,
+            host,
+            seen: Seen {
+                timeline: Vec::new(),
+                views: vec![BoardView::default(); boards],
+                operations: OperationCounts::new(),
+                cuts_fired: Vec::new(),
+                invariants: Invariants::new(declared),
+                consoles: vec![Vec::new(); boards],
+                new_operations: 0,
+            },
+        }
+    }
+
+    /// What happened so far.
+    pub fn timeline(&self) -> &[Entry] {
+        &self.seen.timeline
+    }
+
+    /// What is known of each board.
+    pub fn views(&self) -> &[BoardView] {
+        &self.seen.views
+    }
+
+    /// Persistent operations so far.
+    pub fn operations(&self) -> &OperationCounts {
+        &self.seen.operations
+    }
+
+    /// Armed cuts that fired.
+    pub fn cuts_fired(&self) -> &[u32] {
+        &self.seen.cuts_fired
+    }
+
+    /// Broken invariants.
+    pub fn violations(&self) -> &[Violation] {
+        self.seen.invariants.violations()
+    }
+
+    /// Boards that have power, should serve and do not.
+    pub fn bricked(&self) -> Vec<Violation> {
+        self.seen.invariants.bricked(&self.seen.views, &self.array)
+    }
+
+    /// Which version mixes and errors are expected.
+    pub fn declared_mut(&mut self) -> &mut Declared {
+        self.seen.invariants.declared_mut()
+    }
+
+    /// Every line board `slot` printed.
+    pub fn console(&self, slot: usize) -> &[String] {
+        self.seen.consoles.get(slot).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Adds a line of the harness's own to the timeline (a button pressed, a package inserted).
+    pub fn note(&mut self, who: &str, what: impl Into<String>) {
+        let entry = Entry { at: self.array.now(), who: who.to_owned(), what: what.into() };
+        self.seen.timeline.push(entry);
+    }
+
+    /// Advances until `condition` holds, at most to `deadline`.
+    ///
+    /// # Errors
+    /// The bench itself failed.
+    pub fn run_until(
+        &mut self,
+        deadline: Nanos,
+        mut condition: impl FnMut(&Stage) -> bool,
+    ) -> Result<Waited, ArrayError> {
+        loop {
+            self.observe();
+            if condition(self) {
+                return Ok(Waited::Met(self.array.now()));
+            }
+            match self.step(deadline)? {
+                Step::Advanced => {}
+                Step::Idle if self.host.deadline().is_some_and(|at| at <= deadline) => {}
+                Step::Idle if deadline == Nanos::NEVER => return Ok(Waited::Dead),
+                Step::Idle => {
+                    self.observe();
+                    let met = condition(self);
+                    let now = self.array.now();
+                    return Ok(if met { Waited::Met(now) } else { Waited::TimedOut });
+                }
+            }
+        }
+    }
+
+    /// Advances until a persistent operation begins; false when none did by `deadline`.
+    ///
+    /// # Errors
+    /// The bench itself failed.
+    pub fn run_to_operation(&mut self, deadline: Nanos) -> Result<bool, ArrayError> {
+        let before = self.seen.new_operations;
+        let waited = self.run_until(deadline, |stage| stage.seen.new_operations > before)?;
+        Ok(matches!(waited, Waited::Met(_)))
+    }
+
+    /// One step of the array, with the host's frames carried both ways.
+    fn step(&mut self, deadline: Nanos) -> Result<Step, ArrayError> {
+        let now = self.array.now();
+        let port = self.array.host_port();
+        while let Some(frame) = self.array.shared_mut().hosts.receive(now, port) {
+            self.host.receive(now, &frame);
+        }
+        if self.host.deadline().is_some_and(|at| at <= now) {
+            self.host.advance(now);
+        }
+        for frame in self.host.take_frames() {
+            // A frame that finds no light or no room is lost; the initiator's time-out sees to it.
+            let _ = self.array.shared_mut().hosts.send(now, port, &frame);
+        }
+        let limit = self.host.deadline().map_or(deadline, |at| at.min(deadline));
+        self.array.step(limit)
+    }
+
+    /// Takes note of what the array says happened.
+    fn observe(&mut self) {
+        for event in self.array.take_events() {
+            self.seen.take(&event, &self.array);
+        }
+    }
+
+    /// The stage as a value.
+    ///
+    /// # Errors
+    /// An engine cannot be checkpointed.
+    pub fn save(&mut self, base: Option<&SavedStage>) -> Result<SavedStage, ArrayError> {
+        self.observe();
+        Ok(SavedStage {
+            array: self.array.save(base.map(|base| &base.array))?,
+            host: self.host.clone(),
+            seen: self.seen.clone(),
+        })
+    }
+
+    /// Back to what [`Stage::save`] saw.
+    ///
+    /// # Errors
+    /// The checkpoint is of another rig.
+    pub fn restore(&mut self, saved: &SavedStage) -> Result<(), ArrayError> {
+        self.array.restore(&saved.array)?;
+        self.host.clone_from(&saved.host);
+        self.seen.clone_from(&saved.seen);
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn take(&mut self, event: &ArrayEvent, array: &Array) {
+        if let EventKind::Device(DeviceEvent::OperationBegan(operation)) = &event.kind {
+            let place = (event.source, operation.unit, operation.kind);
+            *self.operations.entry(place).or_default() += 1;
+            self.new_operations += 1;
+            return;
+        }
+        if let EventKind::CutFired { cut, .. } = event.kind {
+            self.cuts_fired.push(cut);
+        }
+        if let Source::Board(slot) = event.source {
+            if let EventKind::Device(DeviceEvent::ConsoleLine(line)) = &event.kind
+                && let Some(lines) = self.consoles.get_mut(slot)
+            {
+                lines.push(line.clone());
+            }
+            if let Some(view) = self.views.get_mut(slot) {
+                view.take(event);
+            }
+        }
+        if let EventKind::PowerLost(domain) = event.kind {
+            for (slot, view) in self.views.iter_mut().enumerate() {
+                if domain.has_board(slot) {
+                    view.stop(State::Down);
+                }
+            }
+        }
+        self.invariants.take(event, &self.views, array);
+        if let Some(what) = describe(&event.kind) {
+            self.timeline.push(Entry { at: event.at, who: event.source.to_string(), what });
+        }
+    }
+}
