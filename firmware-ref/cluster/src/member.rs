@@ -201,6 +201,16 @@ impl Cluster {
         self.partner(slot).is_some_and(|p| p.heartbeat.is_some())
     }
 
+    /// Whether the controller in `slot` serves the logical unit, as far as is known.
+    pub fn serves_lun(&self, slot: u8) -> bool {
+        if slot == self.configuration.slot {
+            return self.owns_lun;
+        }
+        self.partner(slot)
+            .and_then(|p| p.heartbeat)
+            .is_some_and(|heartbeat| heartbeat.owns_lun)
+    }
+
     /// The version that the operational controller in `slot` runs.
     pub fn version_of(&self, slot: u8) -> Option<Version> {
         if slot == self.configuration.slot {

@@ -18,6 +18,8 @@ use crate::SLOTS_MAX;
 
 /// Ethernet type of the backplane (IEEE 802 local experimental 1).
 pub const ETHERTYPE: u16 = 0x88b5;
+/// Whoever is operational shall answer.
+pub const ANYBODY: u8 = 0xff;
 /// Bytes that one read request can ask for.
 pub const READ_MAX: usize = 8192;
 
@@ -95,6 +97,8 @@ pub enum Message<'a> {
     Read {
         /// The sender's slot.
         slot: u8,
+        /// Who shall answer: a slot, or [`ANYBODY`].
+        to: u8,
         /// First byte in the package.
         offset: u32,
         /// Bytes wanted.
@@ -222,8 +226,9 @@ impl Heartbeat {
 }
 
 /// The frame that asks the partners for a part of their package.
-pub fn read_request(slot: u8, offset: u32, length: u32) -> Frame {
+pub fn read_request(slot: u8, to: u8, offset: u32, length: u32) -> Frame {
     let mut frame = Frame::new(station(slot), KIND_READ, 1, slot);
+    frame.push(&[to]);
     frame.push(&offset.to_le_bytes());
     frame.push(&length.to_le_bytes());
     frame
@@ -253,8 +258,9 @@ pub fn parse(frame: &[u8], newest_format: u8) -> Option<Message<'_>> {
         }
         (KIND_READ, 1) => Some(Message::Read {
             slot,
-            offset: u32::from_le_bytes(field(body, 0)?),
-            length: u32::from_le_bytes(field(body, 4)?),
+            to: *body.first()?,
+            offset: u32::from_le_bytes(field(body, 1)?),
+            length: u32::from_le_bytes(field(body, 5)?),
         }),
         (KIND_DATA, 1) => Some(Message::Data {
             slot,
@@ -310,9 +316,10 @@ mod tests {
 
     #[test]
     fn reads_read_back() {
-        let frame = read_request(2, 100, 8192);
+        let frame = read_request(2, ANYBODY, 100, 8192);
         let expected = Message::Read {
             slot: 2,
+            to: ANYBODY,
             offset: 100,
             length: 8192,
         };
