@@ -144,6 +144,10 @@ pub struct Cluster {
     barred: bool,
     /// Why the next change of role happens.
     cause: Cause,
+    /// The master that was asked to hand over to this controller.
+    heir_of: Option<u8>,
+    /// This controller handed over and does not seek mastery before then.
+    abstains_until_ns: u64,
     partners: [Option<Partner>; SLOTS_MAX],
     actions: Deque<Action, ACTIONS_MAX>,
 }
@@ -162,6 +166,8 @@ impl Cluster {
             declared: None,
             barred: false,
             cause: Cause::PartnerLost,
+            heir_of: None,
+            abstains_until_ns: 0,
             partners: [None; SLOTS_MAX],
             actions: Deque::new(),
         }
@@ -240,6 +246,12 @@ impl Cluster {
         if self.state != State::Operational {
             return;
         }
+        self.give_up();
+        self.state = State::Leaving;
+        self.send();
+    }
+
+    fn give_up(&mut self) {
         if self.owns_lun {
             self.stop_serving();
             self.act(Action::Lock(Lock::Lun0, LockVerb::Release));
@@ -247,8 +259,29 @@ impl Cluster {
         if self.role == Some(Role::Master) {
             self.act(Action::Lock(Lock::Master, LockVerb::Release));
         }
-        self.state = State::Leaving;
-        self.send();
+    }
+
+    /// The master in `slot` is asked to step down for this controller. False when there is nothing to
+    /// hand over.
+    pub fn succeed(&mut self, slot: u8) -> bool {
+        let master = self.role_of(slot) == Some(Role::Master) && !self.barred;
+        if master && self.role == Some(Role::Alternate) {
+            self.heir_of = Some(slot);
+        }
+        self.heir_of == Some(slot)
+    }
+
+    /// A partner asks this controller to step down: it gives everything up but goes on as an alternate,
+    /// so that hosts hear from it where to go.
+    pub fn step_down(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        if self.state != State::Operational || self.role != Some(Role::Master) {
+            return;
+        }
+        self.give_up();
+        self.abstains_until_ns = self.now_ns.saturating_add(PARTNER_LOSS_NS);
+        self.cause = Cause::Handover;
+        self.become_role(Role::Alternate);
     }
 
     /// Time has come to `now_ns`. All messages that arrived before must have been given in.
@@ -311,6 +344,11 @@ impl Cluster {
             if self.role == Some(Role::Master) {
                 self.deposed();
             }
+        }
+        if self.heir_of == Some(slot) && heartbeat.role != Some(Role::Master) {
+            self.heir_of = None;
+            self.cause = Cause::Handover;
+            self.act(Action::Lock(Lock::Master, LockVerb::Acquire));
         }
     }
 
@@ -411,6 +449,7 @@ impl Cluster {
             return;
         }
         let same_tenure = self.role.is_some() && answer.epoch == self.epoch;
+        let silent = self.cause == Cause::PartnerLost;
         self.epoch = answer.epoch;
         if self.role.is_none() {
             self.become_role(Role::Alternate);
@@ -418,8 +457,9 @@ impl Cluster {
         if self.partner(owner).is_some() {
             return;
         }
-        if same_tenure {
-            // It fell silent and still has the lock: it hangs.
+        if same_tenure && silent {
+            // It fell silent and still has the lock: it hangs. One that said that it leaves is believed only
+            // when the lock is free: that may have been a message from before its reset.
             self.act(Action::Lock(Lock::Master, LockVerb::Take));
         } else if let Some(place) = self.partners.get_mut(usize::from(owner)) {
             // It has as long as any partner to show that it lives.
@@ -482,7 +522,8 @@ impl Cluster {
         let has_master = self.role != Some(Role::Alternate)
             || others.any(|p| p.heartbeat.is_none_or(|h| h.role == Some(Role::Master)));
         let lowest = (0..self.configuration.slot).all(|lower| self.partner(lower).is_none());
-        if !has_master && lowest && !self.barred {
+        let abstains = self.now_ns < self.abstains_until_ns;
+        if !has_master && lowest && !self.barred && !abstains {
             self.act(Action::Lock(Lock::Master, LockVerb::Acquire));
         }
     }

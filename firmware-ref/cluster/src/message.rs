@@ -4,7 +4,7 @@
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 14 | 1 | kind: 1 heartbeat, 2 read request, 3 read answer |
+//! | 14 | 1 | kind: 1 heartbeat, 2 read request, 3 read answer, 4 request to step down |
 //! | 15 | 1 | format of the kind |
 //! | 16 | 1 | sender's slot |
 //! | 17 | … | by kind |
@@ -29,6 +29,7 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 const KIND_HEARTBEAT: u8 = 1;
 const KIND_READ: u8 = 2;
 const KIND_DATA: u8 = 3;
+const KIND_STEP_DOWN: u8 = 4;
 const VERSION_SIZE: usize = image::LABEL_SIZE;
 
 const FLAG_OWNS_LUN: u8 = 1 << 0;
@@ -116,6 +117,13 @@ pub enum Message<'a> {
         total: u32,
         /// The bytes; fewer than wanted at the end of the package.
         bytes: &'a [u8],
+    },
+    /// The sender wants the receiver to give up the logical unit, because it is about to be stopped.
+    StepDown {
+        /// The sender's slot.
+        slot: u8,
+        /// Whom it is for.
+        to: u8,
     },
 }
 
@@ -234,6 +242,13 @@ pub fn read_request(slot: u8, to: u8, offset: u32, length: u32) -> Frame {
     frame
 }
 
+/// The frame that asks the controller in `to` to give up the logical unit.
+pub fn step_down_request(slot: u8, to: u8) -> Frame {
+    let mut frame = Frame::new(station(slot), KIND_STEP_DOWN, 1, slot);
+    frame.push(&[to]);
+    frame
+}
+
 /// The frame that answers; the data follow it.
 pub fn data_header(slot: u8, to: u8, offset: u32, total: u32) -> Frame {
     let mut frame = Frame::new(station(slot), KIND_DATA, 1, slot);
@@ -268,6 +283,10 @@ pub fn parse(frame: &[u8], newest_format: u8) -> Option<Message<'_>> {
             offset: u32::from_le_bytes(field(body, 1)?),
             total: u32::from_le_bytes(field(body, 5)?),
             bytes: body.get(9..)?,
+        }),
+        (KIND_STEP_DOWN, 1) => Some(Message::StepDown {
+            slot,
+            to: *body.first()?,
         }),
         _ => None,
     }
@@ -336,6 +355,9 @@ mod tests {
             bytes: &[7, 8],
         };
         assert_eq!(parse(&frame, 1), Some(expected));
+        let frame = step_down_request(1, 0);
+        let expected = Message::StepDown { slot: 1, to: 0 };
+        assert_eq!(parse(frame.as_bytes(), 1), Some(expected));
     }
 
     proptest! {

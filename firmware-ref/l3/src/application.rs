@@ -7,6 +7,7 @@ use runtime::board_control::{BoardControl, SlotMask};
 use crate::boot_sequence::Ready;
 use crate::chassis::Chassis;
 use crate::console::Console;
+use crate::departure::Departure;
 use crate::hardware::{Hardware, Memory};
 use crate::host_port::HostPort;
 use crate::installation::Installation;
@@ -56,6 +57,7 @@ pub(crate) fn run(
     let mut own_package = OwnPackage::new(package);
     let mut console = Console::new();
     let mut installation = Installation::default();
+    let mut departure = Departure::default();
     let mut phase = Phase::Service;
     match ready {
         Ready::Application {
@@ -70,7 +72,7 @@ pub(crate) fn run(
             chassis.start(&mut context, declared, &mut host_port);
         }
         Ready::Service { cause } => {
-            control.trace(format_args!("service-mode cause={cause}"));
+            control.trace(format_args!("boot-error level=3 cause={cause}"));
             hardware.say(format_args!("service mode: {cause}"));
         }
     }
@@ -81,7 +83,8 @@ pub(crate) fn run(
         let deadline_ns = if installation.is_running() {
             now_ns
         } else {
-            chassis.deadline_ns().min(now_ns.saturating_add(RENEWAL_NS))
+            let own_ns = chassis.deadline_ns().min(departure.deadline_ns());
+            own_ns.min(now_ns.saturating_add(RENEWAL_NS))
         };
         if control.wait(mask(hardware), 0, Some(deadline_ns)).is_err() {
             // Without board control there is no time: the watchdog, if it still works, ends this.
@@ -91,11 +94,13 @@ pub(crate) fn run(
         chassis.tick(&mut context, &mut host_port);
         host_port.serve(&context);
         installation.step(&mut context, &mut chassis, &mut host_port);
+        departure.tick(&mut context, &mut chassis, &mut host_port);
         console.serve(
             &mut context,
             &mut chassis,
             &mut host_port,
             &mut installation,
+            &mut departure,
         );
     }
 }
@@ -141,7 +146,10 @@ fn receive(
                     own_package.answer(hardware, running, work, slot, offset, length);
                 }
             }
-            Some(Message::Data { .. }) | None => {}
+            Some(Message::StepDown { to, .. }) if to == hardware.slot() => {
+                chassis.step_down(context, host_port);
+            }
+            Some(Message::StepDown { .. } | Message::Data { .. }) | None => {}
         }
     }
 }

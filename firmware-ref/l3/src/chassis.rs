@@ -1,6 +1,7 @@
 //! The cluster's actions, carried out on the board.
 
 use cluster::interlock::{Controller, Controllers};
+use cluster::message::step_down_request;
 use cluster::{
     Action, Cluster, Configuration, Declared, Heartbeat, Lock, LockAnswer, LockVerb, Role,
     SLOTS_MAX,
@@ -62,6 +63,7 @@ impl Chassis {
         declared: Option<Declared>,
         host_port: &mut HostPort,
     ) {
+        drop_stale(context);
         self.cluster.declare(declared);
         self.cluster.start(context.hardware.control.now_ns());
         self.act(context, host_port);
@@ -94,34 +96,36 @@ impl Chassis {
         self.act(context, host_port);
     }
 
-    /// Gives everything up, then resets this controller.
-    pub(crate) fn leave_and_reset(
-        &mut self,
-        context: &mut Context<'_>,
-        host_port: &mut HostPort,
-        cause: &str,
-    ) -> ! {
+    /// About to reset: gives everything up.
+    pub(crate) fn leave(&mut self, context: &mut Context<'_>, host_port: &mut HostPort) {
         self.cluster.leave();
         self.act(context, host_port);
-        let control = &context.hardware.control;
-        control.trace(format_args!("reset-requested cause={cause}"));
-        // What is queued goes out first.
-        context.hardware.settle();
-        control.reset(ResetKind::Cold)
+    }
+
+    /// Asks the controller in `slot` to hand over to this one; false when there is nothing to hand over.
+    pub(crate) fn ask_to_step_down(&mut self, context: &Context<'_>, slot: u8) -> bool {
+        let Some(port) = &context.hardware.backplane else {
+            return false;
+        };
+        let request = step_down_request(self.slot, slot);
+        self.cluster.succeed(slot)
+            && port
+                .send(&context.hardware.control, &[request.as_bytes()])
+                .is_ok()
+    }
+
+    /// A partner asks this controller to hand over.
+    pub(crate) fn step_down(&mut self, context: &mut Context<'_>, host_port: &mut HostPort) {
+        self.cluster.step_down(context.hardware.control.now_ns());
+        self.act(context, host_port);
     }
 
     /// Puts another controller into reset.
-    pub(crate) fn hold(
-        &mut self,
-        context: &mut Context<'_>,
-        slot: u8,
-        host_port: &mut HostPort,
-    ) -> Option<Neighbour> {
-        let control = &context.hardware.control;
-        let neighbour = control.hold(slot, HoldAction::Hold).ok()?;
+    pub(crate) fn hold(&mut self, context: &mut Context<'_>, slot: u8, host_port: &mut HostPort) {
+        // One that is not there is stopped already.
+        let _there = context.hardware.control.hold(slot, HoldAction::Hold);
         self.cluster.stopped(slot);
         self.act(context, host_port);
-        Some(neighbour)
     }
 
     /// Looks at the reset line of another controller; nothing where there is no such slot.
@@ -162,7 +166,7 @@ impl Chassis {
             match action {
                 Action::Lock(lock, verb) => self.lock(context, lock, verb),
                 Action::Send(heartbeat) => {
-                    if let Some(port) = &hardware.backplane {
+                    if let Some(port) = hardware.backplane.as_ref().filter(|p| p.link_is_up()) {
                         // The next one comes in 100 ms.
                         let _lost = port.send(control, &[heartbeat.encode().as_bytes()]);
                     }
@@ -210,5 +214,27 @@ impl Chassis {
             },
         };
         self.cluster.lock_answered(lock, verb, answer);
+    }
+}
+
+/// Drops what the partners sent while this controller could not listen: it says how things were.
+fn drop_stale(context: &Context<'_>) {
+    const FRAMES_AT_MOST: usize = 256;
+    let hardware = context.hardware;
+    let Some(port) = &hardware.backplane else {
+        return;
+    };
+    let mut frame = [0; 64];
+    let mut dropped = 0;
+    while dropped < FRAMES_AT_MOST {
+        let before = dropped;
+        while let Ok(Some(_)) = port.receive(&mut frame) {
+            dropped += 1;
+        }
+        if dropped == before {
+            return;
+        }
+        // The card has room for more of them now.
+        hardware.settle();
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //!   boot ─────────► application          the two halves of a run
-//!    │  publish       │  chassis  host_port  console  installation  picture
-//!    │  reflash       │     │        │          │          │
-//!    │  download      └─────┴────┬───┴──────────┴──────────┘
+//!    │  publish       │  chassis  host_port  console  installation  departure  picture
+//!    │  reflash       │     │        │          │          │            │         │
+//!    │  download      └─────┴────┬───┴──────────┴──────────┴────────────┴─────────┘
 //!    └──── source ───────────────┤        where the preferred version lives
 //!                            hardware     drivers and memory
 //! ```
@@ -18,6 +18,7 @@ mod boot_sequence;
 mod calendar;
 mod chassis;
 mod console;
+mod departure;
 mod download;
 mod hardware;
 mod host_port;

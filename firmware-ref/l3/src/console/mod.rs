@@ -10,10 +10,11 @@ mod command;
 mod lists;
 
 use cluster::interlock::{may_reset_all, may_stop};
-use runtime::board_control::HoldAction;
+use runtime::board_control::{HoldAction, ResetKind};
 
 use crate::application::Context;
 use crate::chassis::Chassis;
+use crate::departure::Departure;
 use crate::host_port::HostPort;
 use crate::installation::Installation;
 use command::{Command, HELP, parse};
@@ -23,7 +24,7 @@ use command::{Command, HELP, parse};
 pub(crate) struct Console;
 
 /// A slot as operators name it.
-struct Letter(u8);
+pub(crate) struct Letter(pub(crate) u8);
 
 impl core::fmt::Display for Letter {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -44,13 +45,21 @@ impl Console {
         chassis: &mut Chassis,
         host_port: &mut HostPort,
         installation: &mut Installation,
+        departure: &mut Departure,
     ) {
         let Some(console) = &context.hardware.console else {
             return;
         };
         while let Ok(Some(line)) = console.poll_line() {
             let command = parse(line.as_str(), context.build.lists_luns);
-            carry_out(command, context, chassis, host_port, installation);
+            carry_out(
+                command,
+                context,
+                chassis,
+                host_port,
+                installation,
+                departure,
+            );
         }
     }
 }
@@ -61,8 +70,17 @@ fn carry_out(
     chassis: &mut Chassis,
     host_port: &mut HostPort,
     installation: &mut Installation,
+    departure: &mut Departure,
 ) {
     let hardware = context.hardware;
+    let stops = matches!(
+        command,
+        Command::ResetAll | Command::Reset(_) | Command::Disable(_)
+    );
+    if stops && departure.is_pending() {
+        hardware.say(format_args!("error: a controller is being stopped"));
+        return;
+    }
     match command {
         Command::Nothing => {}
         Command::Help => {
@@ -79,8 +97,26 @@ fn carry_out(
             }
         }
         Command::ResetAll => reset_all(context, chassis, host_port),
-        Command::Reset(slot) => reset(context, chassis, host_port, slot),
-        Command::Disable(slot) => disable(context, chassis, host_port, slot),
+        Command::Reset(slot) if slot == hardware.slot() => {
+            if may_stop_now(context, chassis, slot) {
+                hardware.say(format_args!("resetting controller {}", Letter(slot)));
+                departure.reset_this(context, chassis, host_port);
+            }
+        }
+        Command::Reset(slot) => {
+            if may_stop_now(context, chassis, slot) {
+                hardware.say(format_args!("resetting controller {}", Letter(slot)));
+                departure.reset(context, chassis, slot);
+            }
+        }
+        Command::Disable(slot) if slot == hardware.slot() => hardware.say(format_args!(
+            "error: a controller cannot disable itself; use the console of another one"
+        )),
+        Command::Disable(slot) => {
+            if may_stop_now(context, chassis, slot) {
+                departure.disable(context, chassis, slot);
+            }
+        }
         Command::Enable(slot) => enable(context, chassis, slot),
         Command::FruList => lists::units(context, chassis),
         Command::SysList => lists::settings(context, chassis),
@@ -96,9 +132,6 @@ fn carry_out(
 fn reset_all(context: &mut Context<'_>, chassis: &mut Chassis, host_port: &mut HostPort) {
     let hardware = context.hardware;
     let controllers = chassis.controllers(context);
-    let others_serve = (0_u8..)
-        .zip(&controllers)
-        .any(|(slot, controller)| slot != hardware.slot() && controller.operational);
     // In service mode this controller is not operational and never will be: it is no reason to wait.
     let mut judged = controllers;
     if let Some(own) = judged.get_mut(usize::from(hardware.slot())) {
@@ -109,57 +142,31 @@ fn reset_all(context: &mut Context<'_>, chassis: &mut Chassis, host_port: &mut H
         return;
     }
     hardware.say(format_args!("resetting all controllers"));
-    if others_serve {
-        hardware.settle();
-    }
     for (slot, controller) in (0_u8..).zip(&controllers) {
         if slot != hardware.slot() && controller.powered && !controller.held {
             chassis.hold(context, slot, host_port);
             let _boots = hardware.control.hold(slot, HoldAction::Release);
         }
     }
-    chassis.leave_and_reset(context, host_port, "operator")
-}
-
-fn reset(context: &mut Context<'_>, chassis: &mut Chassis, host_port: &mut HostPort, slot: u8) {
-    let hardware = context.hardware;
-    if !is_there(context, chassis, slot) {
-        return;
-    }
-    if let Err(refusal) = may_stop(&chassis.controllers(context), slot) {
-        hardware.say(format_args!("error: refused: {refusal}"));
-        return;
-    }
-    hardware.say(format_args!("resetting controller {}", Letter(slot)));
-    if slot == hardware.slot() {
-        chassis.leave_and_reset(context, host_port, "operator");
-    }
+    chassis.leave(context, host_port);
     let control = &hardware.control;
-    control.trace(format_args!("controller-reset slot={slot}"));
-    chassis.hold(context, slot, host_port);
-    let _boots = control.hold(slot, HoldAction::Release);
+    control.trace(format_args!("reset-requested cause=operator"));
+    // What is queued goes out first.
+    hardware.settle();
+    control.reset(ResetKind::Cold)
 }
 
-fn disable(context: &mut Context<'_>, chassis: &mut Chassis, host_port: &mut HostPort, slot: u8) {
-    let hardware = context.hardware;
-    if slot == hardware.slot() {
-        hardware.say(format_args!(
-            "error: a controller cannot disable itself; use the console of another one"
-        ));
-        return;
-    }
+/// Whether there is a controller in `slot` and the interlock lets it be stopped; says so if not.
+fn may_stop_now(context: &Context<'_>, chassis: &Chassis, slot: u8) -> bool {
     if !is_there(context, chassis, slot) {
-        return;
+        return false;
     }
-    if let Err(refusal) = may_stop(&chassis.controllers(context), slot) {
+    let judged = may_stop(&chassis.controllers(context), slot);
+    if let Err(refusal) = judged {
+        let hardware = context.hardware;
         hardware.say(format_args!("error: refused: {refusal}"));
-        return;
     }
-    if chassis.hold(context, slot, host_port).is_some() {
-        let control = &hardware.control;
-        control.trace(format_args!("controller-disabled slot={slot}"));
-        hardware.say(format_args!("controller {} disabled", Letter(slot)));
-    }
+    judged.is_ok()
 }
 
 fn enable(context: &mut Context<'_>, chassis: &mut Chassis, slot: u8) {
