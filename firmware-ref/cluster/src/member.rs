@@ -10,6 +10,9 @@ use crate::{HEARTBEAT_PERIOD_NS, PARTNER_LOSS_NS, SLOTS_MAX};
 /// Most actions that one input can cause, several times over.
 const ACTIONS_MAX: usize = 32;
 
+/// What a controller sent before it stopped has arrived by then; none is back so soon.
+const IN_FLIGHT_NS: u64 = 20_000_000;
+
 /// A midplane lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
@@ -149,6 +152,8 @@ pub struct Cluster {
     /// This controller handed over and does not seek mastery before then.
     abstains_until_ns: u64,
     partners: [Option<Partner>; SLOTS_MAX],
+    /// Until then, what the controller in a slot says is from before it stopped.
+    deaf_until_ns: [u64; SLOTS_MAX],
     actions: Deque<Action, ACTIONS_MAX>,
 }
 
@@ -169,6 +174,7 @@ impl Cluster {
             heir_of: None,
             abstains_until_ns: 0,
             partners: [None; SLOTS_MAX],
+            deaf_until_ns: [0; SLOTS_MAX],
             actions: Deque::new(),
         }
     }
@@ -311,7 +317,8 @@ impl Cluster {
     pub fn heard(&mut self, now_ns: u64, heartbeat: &Heartbeat) {
         self.now_ns = self.now_ns.max(now_ns);
         let slot = heartbeat.slot;
-        if slot == self.configuration.slot || usize::from(slot) >= SLOTS_MAX {
+        let deaf_until_ns = self.deaf_until_ns.get(usize::from(slot));
+        if slot == self.configuration.slot || deaf_until_ns.is_none_or(|at| self.now_ns < *at) {
             return;
         }
         if heartbeat.state != State::Operational {
@@ -383,7 +390,8 @@ impl Cluster {
     }
 
     /// The controller in `slot` was put into reset from here.
-    pub fn stopped(&mut self, slot: u8) {
+    pub fn stopped(&mut self, now_ns: u64, slot: u8) {
+        self.now_ns = self.now_ns.max(now_ns);
         self.lose(slot, Cause::PartnerStopped);
     }
 
@@ -501,6 +509,11 @@ impl Cluster {
 
     /// A partner is no longer there; if nobody is master now, the lowest alternate becomes it.
     fn lose(&mut self, slot: u8, cause: Cause) {
+        if cause != Cause::PartnerLost
+            && let Some(deaf_until_ns) = self.deaf_until_ns.get_mut(usize::from(slot))
+        {
+            *deaf_until_ns = self.now_ns.saturating_add(IN_FLIGHT_NS);
+        }
         let lost = self
             .partners
             .get_mut(usize::from(slot))

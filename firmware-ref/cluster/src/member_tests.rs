@@ -299,9 +299,23 @@ fn a_handover_that_nobody_takes_is_taken_back() {
 fn a_master_stopped_from_here_is_followed_at_once() {
     let mut chassis = Chassis::up(&["1.0", "1.0"]);
     chassis.off(0);
-    chassis.nodes[1].cluster.stopped(0);
+    let now_ns = chassis.now_ns;
+    chassis.nodes[1].cluster.stopped(now_ns, 0);
     chassis.act(1);
     assert_eq!(chassis.serving(), [1]);
+    // Its last heartbeat arrives after that: it is not operational for it.
+    let late = Heartbeat {
+        slot: 0,
+        state: State::Operational,
+        role: Some(Role::Master),
+        owns_lun: true,
+        understands_2: false,
+        epoch: 1,
+        version: version("1.0"),
+        boots: None,
+    };
+    chassis.nodes[1].cluster.heard(now_ns + 1, &late);
+    assert!(!chassis.nodes[1].cluster.is_operational(0));
 }
 
 #[test]

@@ -123,8 +123,9 @@ impl Chassis {
     /// Puts another controller into reset.
     pub(crate) fn hold(&mut self, context: &mut Context<'_>, slot: u8, host_port: &mut HostPort) {
         // One that is not there is stopped already.
-        let _there = context.hardware.control.hold(slot, HoldAction::Hold);
-        self.cluster.stopped(slot);
+        let control = &context.hardware.control;
+        let _there = control.hold(slot, HoldAction::Hold);
+        self.cluster.stopped(control.now_ns(), slot);
         self.act(context, host_port);
     }
 
