@@ -37,7 +37,10 @@ pub(super) struct Invariants {
 
 impl Invariants {
     pub(super) fn new(declared: Declared) -> Invariants {
-        Invariants { declared, violations: Vec::new() }
+        Invariants {
+            declared,
+            violations: Vec::new(),
+        }
     }
 
     pub(super) fn violations(&self) -> &[Violation] {
@@ -55,20 +58,32 @@ impl Invariants {
         else {
             return;
         };
-        let mut broken = |rule, what| self.violations.push(Violation { at: event.at, rule, what });
+        let mut broken = |rule, what| {
+            self.violations.push(Violation {
+                at: event.at,
+                rule,
+                what,
+            })
+        };
         let letter = slot_letter(slot);
         match words(trace).0 {
             "lun-owned" => {
                 let midplane = &array.shared().midplane;
                 let owner = midplane.lock_owner(LUN0_LOCK);
                 if owner != u32::try_from(slot).ok() {
-                    broken("one-owner", format!("{letter} serves LUN 0 without owning its lock"));
+                    broken(
+                        "one-owner",
+                        format!("{letter} serves LUN 0 without owning its lock"),
+                    );
                 }
                 for (other, view) in views.iter().enumerate() {
                     let fenced = midplane.fenced(u32::try_from(other).unwrap_or(u32::MAX));
                     if other != slot && view.owns_lun && !fenced {
                         let other = slot_letter(other);
-                        broken("one-owner", format!("{letter} and {other} both serve LUN 0"));
+                        broken(
+                            "one-owner",
+                            format!("{letter} and {other} both serve LUN 0"),
+                        );
                     }
                 }
             }
@@ -76,17 +91,27 @@ impl Invariants {
                 let own = views.get(slot).and_then(|view| view.application.clone());
                 let Some(own) = own else { return };
                 if views.get(slot).and_then(|view| view.l3.as_ref()) != Some(&own) {
-                    broken("own-version", format!("{letter} runs application {own} of another L3"));
+                    broken(
+                        "own-version",
+                        format!("{letter} runs application {own} of another L3"),
+                    );
                 }
                 for (other, view) in views.iter().enumerate() {
                     let Some(theirs) = view.application.as_ref().filter(|_| other != slot) else {
                         continue;
                     };
-                    let pair = (own.clone().min(theirs.clone()), own.clone().max(theirs.clone()));
+                    let pair = (
+                        own.clone().min(theirs.clone()),
+                        own.clone().max(theirs.clone()),
+                    );
                     if *theirs != own && !self.declared.mixed.contains(&pair) {
                         let other = slot_letter(other);
                         let what = format!("{letter} runs {own} beside {other} with {theirs}");
-                        self.violations.push(Violation { at: event.at, rule: "no-mix", what });
+                        self.violations.push(Violation {
+                            at: event.at,
+                            rule: "no-mix",
+                            what,
+                        });
                     }
                 }
             }

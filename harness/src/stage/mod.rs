@@ -18,8 +18,8 @@ use devices::power::OperationKind;
 use devices::time::Nanos;
 use emulator::array::{Array, ArrayError, ArrayEvent, EventKind, SavedArray, Source, Step};
 
-pub use self::invariants::{Declared, Violation};
 use self::invariants::Invariants;
+pub use self::invariants::{Declared, Violation};
 pub use self::text::describe;
 pub use self::view::{BoardView, State, words};
 use crate::host::Host;
@@ -136,12 +136,20 @@ impl Stage {
 
     /// Every line board `slot` printed.
     pub fn console(&self, slot: usize) -> &[String] {
-        self.seen.consoles.get(slot).map(Vec::as_slice).unwrap_or_default()
+        self.seen
+            .consoles
+            .get(slot)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// Adds a line of the harness's own to the timeline (a button pressed, a package inserted).
     pub fn note(&mut self, who: &str, what: impl Into<String>) {
-        let entry = Entry { at: self.array.now(), who: who.to_owned(), what: what.into() };
+        let entry = Entry {
+            at: self.array.now(),
+            who: who.to_owned(),
+            what: what.into(),
+        };
         self.seen.timeline.push(entry);
     }
 
@@ -167,7 +175,11 @@ impl Stage {
                     self.observe();
                     let met = condition(self);
                     let now = self.array.now();
-                    return Ok(if met { Waited::Met(now) } else { Waited::TimedOut });
+                    return Ok(if met {
+                        Waited::Met(now)
+                    } else {
+                        Waited::TimedOut
+                    });
                 }
             }
         }
@@ -263,7 +275,11 @@ impl Seen {
         }
         self.invariants.take(event, &self.views, array);
         if let Some(what) = describe(&event.kind) {
-            self.timeline.push(Entry { at: event.at, who: event.source.to_string(), what });
+            self.timeline.push(Entry {
+                at: event.at,
+                who: event.source.to_string(),
+                what,
+            });
         }
     }
 }

@@ -11,9 +11,15 @@ pub fn describe(kind: &EventKind) -> Option<String> {
         EventKind::Device(event) => return describe_device(event),
         EventKind::PoweredOn(domain) => write!(line, "powered-on domain={domain}"),
         EventKind::PowerLost(domain) => write!(line, "power-lost domain={domain}"),
-        EventKind::CutFired { operation, shape, .. } => {
+        EventKind::CutFired {
+            operation, shape, ..
+        } => {
             let shape = format!("{shape:?}").to_lowercase();
-            write!(line, "power-cut-fired during={} left={shape}", operation.as_str())
+            write!(
+                line,
+                "power-cut-fired during={} left={shape}",
+                operation.as_str()
+            )
         }
         EventKind::Booted { reason, boots } => {
             let reason = kebab(&format!("{reason:?}"));

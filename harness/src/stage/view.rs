@@ -72,7 +72,11 @@ impl BoardView {
             EventKind::Booted { boots, .. } => {
                 let earlier = self.boots;
                 let reflashes = self.reflashes;
-                let since_power = if *boots == 1 { 0 } else { self.boots_since_power };
+                let since_power = if *boots == 1 {
+                    0
+                } else {
+                    self.boots_since_power
+                };
                 *self = BoardView {
                     boots: earlier + 1,
                     boots_since_power: since_power + 1,
@@ -81,7 +85,9 @@ impl BoardView {
                     ..BoardView::default()
                 };
             }
-            EventKind::Crashed(_) | EventKind::Hung(_) | EventKind::Halted => self.stop(State::Error),
+            EventKind::Crashed(_) | EventKind::Hung(_) | EventKind::Halted => {
+                self.stop(State::Error)
+            }
             EventKind::Held | EventKind::Pulled { .. } => self.stop(State::Down),
             EventKind::Device(DeviceEvent::Trace(trace)) => self.trace(trace),
             _ => {}
@@ -130,7 +136,10 @@ mod tests {
     #[test]
     fn words_of_a_trace() {
         let (name, word) = words("l2-selected bank=A version=1.0");
-        assert_eq!((name, word("version"), word("bank"), word("x")), ("l2-selected", Some("1.0"), Some("A"), None));
+        assert_eq!(
+            (name, word("version"), word("bank"), word("x")),
+            ("l2-selected", Some("1.0"), Some("A"), None)
+        );
         assert_eq!(words("post-passed").0, "post-passed");
     }
 }
