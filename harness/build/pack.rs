@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-use image::pack::Recipe;
+use image_pack::Recipe;
 use image::{Component, ComponentKind, Kind};
 
 use crate::elf;
@@ -76,7 +76,7 @@ fn level(
         entry_offset: 0,
         components: &components,
     };
-    Ok(image::pack::image(&recipe, body)?)
+    Ok(image_pack::image(&recipe, body)?)
 }
 
 impl Packed {

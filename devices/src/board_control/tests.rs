@@ -354,7 +354,7 @@ fn the_watchdog_bites_unless_renewed_or_disarmed() {
     bench.device.reset(&mut core);
     bench.done_at(209);
     assert_eq!(bench.board.take_reset_request(), Some(ResetKind::Watchdog));
-    let told = DeviceEvent::Notice("watchdog-expired".to_owned());
+    let told = DeviceEvent::Notice("watchdog-fired".to_owned());
     assert_eq!(bench.driver.take_events(), [told]);
     bench.ask(4, 0, 100, &[]);
     bench.ask(4, 0, 0, &[]);

@@ -69,7 +69,7 @@ impl VirtioDevice for BoardControlVirtio {
 
     fn service(&mut self, core: &mut BoardControlCore<'_>, io: &mut DeviceIo<'_>) {
         if core.board.check_watchdog(io.now) {
-            let notice = DeviceEvent::Notice("watchdog-expired".to_owned());
+            let notice = DeviceEvent::Notice("watchdog-fired".to_owned());
             io.events.push(notice);
         }
         self.answer_wait(core, io);

@@ -8,7 +8,6 @@ use devices::power::{OperationKind, Shape};
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
-use super::power::PowerDomain;
 use crate::engine::CrashReport;
 
 /// One thing that happened.
@@ -40,18 +39,19 @@ pub enum Source {
 pub enum EventKind {
     /// A device had something to say.
     Device(DeviceEvent),
-    /// A domain got power.
-    PoweredOn(PowerDomain),
-    /// A domain lost power.
-    PowerLost(PowerDomain),
-    /// An armed cut fired: this operation was in progress.
+    /// The board or shelf got power.
+    PoweredOn,
+    /// The board or shelf lost power.
+    PowerLost {
+        /// The operation whose beginning fired the cut, if it was an armed one.
+        during: Option<OperationKind>,
+        /// How what was in progress was left.
+        shape: Shape,
+    },
+    /// An armed cut fired; the units it concerns lose power next.
     CutFired {
         /// The number `Array::arm` gave it.
         cut: u32,
-        /// What was in progress.
-        operation: OperationKind,
-        /// How it was left.
-        shape: Shape,
     },
     /// The board left reset and started to run.
     Booted {
@@ -70,6 +70,8 @@ pub enum EventKind {
     LastWords(String),
     /// The board is kept in reset by its partner.
     Held,
+    /// The shelf refuses the board's writes from now on: another took a lock it owned.
+    Fenced,
     /// A board was put into a slot.
     Inserted {
         /// The board's serial number.

@@ -1,7 +1,7 @@
 //! What people and harnesses do to an array: power, resets, boards, media, cuts.
 
 use devices::board_control::ResetReason;
-use devices::power::{PowerLoss, Shape};
+use devices::power::{OperationKind, PowerLoss, Shape};
 
 use super::event::{EventKind, Source, slot_letter};
 use super::power::{ArmedCut, CutPoint, PowerDomain};
@@ -11,9 +11,9 @@ use crate::board::Controller;
 impl Array {
     /// Gives a domain power. What has power already is left alone.
     pub fn power_on(&mut self, domain: PowerDomain) {
-        self.note(Source::Chassis, EventKind::PoweredOn(domain));
         if domain.has_shelf() && !self.shelf_powered {
             self.shelf_powered = true;
+            self.note(Source::Shelf, EventKind::PoweredOn);
             let mut events = Vec::new();
             self.shared.shelf.power_on(self.now, &mut events);
             self.note_devices(Source::Shelf, events);
@@ -36,6 +36,7 @@ impl Array {
         self.shared.backplane.set_powered(slot, true);
         self.shared.hosts.set_powered(slot, true);
         self.boards[slot].power_on();
+        self.note(Source::Board(slot), EventKind::PoweredOn);
         if self.shared.midplane.lines(number).held {
             self.note(Source::Board(slot), EventKind::Held);
         } else {
@@ -46,21 +47,28 @@ impl Array {
     /// Takes a domain's power away at this instant. What is in progress is left in `shape`.
     pub fn power_cut(&mut self, domain: PowerDomain, shape: Shape) {
         let seed = self.next_loss_seed();
-        self.lose_power(
-            domain,
-            PowerLoss {
-                now: self.now,
-                shape,
-                seed,
-            },
-        );
+        let loss = PowerLoss {
+            now: self.now,
+            shape,
+            seed,
+        };
+        self.lose_power(domain, loss, None);
     }
 
-    pub(super) fn lose_power(&mut self, domain: PowerDomain, loss: PowerLoss) {
-        self.note(Source::Chassis, EventKind::PowerLost(domain));
+    pub(super) fn lose_power(
+        &mut self,
+        domain: PowerDomain,
+        loss: PowerLoss,
+        during: Option<OperationKind>,
+    ) {
+        let lost = EventKind::PowerLost {
+            during,
+            shape: loss.shape,
+        };
         for slot in 0..self.boards.len() {
             if domain.has_board(slot) && self.boards[slot].powered() {
                 let number = u32::try_from(slot).unwrap_or(u32::MAX);
+                self.note(Source::Board(slot), lost.clone());
                 let notices = self.boards[slot].power_lost(loss, &mut self.shared);
                 self.note_board(slot, notices);
                 self.leaving_reset[slot] = None;
@@ -71,6 +79,7 @@ impl Array {
         }
         if domain.has_shelf() && self.shelf_powered {
             self.shelf_powered = false;
+            self.note(Source::Shelf, lost);
             let mut events = Vec::new();
             self.shared.shelf.power_lost(loss, &mut events);
             self.note_devices(Source::Shelf, events);
@@ -161,6 +170,11 @@ impl Array {
         for board in &mut self.boards {
             board.refresh_faces(&mut self.shared);
         }
+    }
+
+    /// Whether the shelf has power.
+    pub fn shelf_powered(&self) -> bool {
+        self.shelf_powered
     }
 
     /// Arms a power cut; its number shows up in [`EventKind::CutFired`].

@@ -156,7 +156,10 @@ impl Array {
                 MidplaneCommand::Release(_) if board.powered() => {
                     self.begin_reset(port, ResetReason::Released);
                 }
-                MidplaneCommand::Fence(_) => self.shared.shelf.fence(port),
+                MidplaneCommand::Fence(_) => {
+                    self.shared.shelf.fence(port);
+                    self.note(Source::Board(port), EventKind::Fenced);
+                }
                 MidplaneCommand::Hold(_) | MidplaneCommand::Release(_) => {}
             }
         }
@@ -210,20 +213,13 @@ impl Array {
                     seed,
                     ..
                 } = cut.point;
-                let fired = EventKind::CutFired {
-                    cut: cut.id,
-                    operation: operation.kind,
+                self.note(Source::Chassis, EventKind::CutFired { cut: cut.id });
+                let loss = PowerLoss {
+                    now: self.now,
                     shape,
+                    seed,
                 };
-                self.note(source, fired);
-                self.lose_power(
-                    domain,
-                    PowerLoss {
-                        now: self.now,
-                        shape,
-                        seed,
-                    },
-                );
+                self.lose_power(domain, loss, Some(operation.kind));
             }
         }
     }

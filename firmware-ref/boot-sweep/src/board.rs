@@ -312,8 +312,8 @@ impl Board {
     }
 }
 
-/// What the calendar says at every boot; only ties are decided by it.
-const CALENDAR_S: u64 = 1_000_000_000;
+/// The calendar's battery is flat: the count alone must put what was stored last first (K2).
+const CALENDAR_S: u64 = 0;
 
 fn operational(booted: &Booted) -> BootEnd {
     BootEnd::Operational {

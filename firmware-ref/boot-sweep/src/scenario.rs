@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use boot::{Bank, Baseline, Level, Policy};
-use image::pack::{self, PackError, Recipe};
 use image::{HEADER_SIZE, Kind, Record, Version};
+use image_pack::{PackError, Recipe};
 
 use crate::board::{Board, BootEnd, Build, LOAD_ADDRESS, Store};
 use crate::flash::BankState;
@@ -68,7 +68,7 @@ impl Library {
     /// The key to fit to a board that runs these images.
     pub fn key(&self) -> Option<[u8; 32]> {
         if self.signed {
-            pack::public_key(&SEED).ok()
+            image_pack::public_key(&SEED).ok()
         } else {
             None
         }
@@ -94,9 +94,9 @@ impl Library {
             entry_offset: 0,
             components,
         };
-        let mut file = pack::image(&recipe, &body)?;
+        let mut file = image_pack::image(&recipe, &body)?;
         if self.signed {
-            pack::sign(&mut file, &SEED)?;
+            image_pack::sign(&mut file, &SEED)?;
         }
         Ok(file)
     }
@@ -104,7 +104,7 @@ impl Library {
     /// An image file as it lies in flash.
     pub fn stored(&self, kind: Kind, version: &str, sequence: u32) -> Result<Vec<u8>, PackError> {
         let mut file = self.image(kind, version)?;
-        pack::stamp(
+        image_pack::stamp(
             &mut file,
             Record {
                 sequence,
@@ -120,7 +120,7 @@ impl Library {
         let version = image::ImageHeader::parse(&l3)
             .map_err(PackError::Image)?
             .version;
-        pack::package(version, &[&l2, &l3])
+        image_pack::package(version, &[&l2, &l3])
     }
 }
 

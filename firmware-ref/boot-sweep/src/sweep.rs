@@ -2,7 +2,7 @@
 
 use boot::Level;
 use image::ImageHeader;
-use image::pack::PackError;
+use image_pack::PackError;
 
 use crate::board::{Board, BootEnd, Build, Store, Trace};
 use crate::flash::{Operation, Shape};

@@ -11,12 +11,13 @@
 //!
 //! Everything that parses here is given bytes by strangers: it answers with a [`Defect`] that names
 //! the field, and never panics.
-#![cfg_attr(not(any(test, feature = "pack")), no_std)]
+//!
+//! Building and signing needs memory to build in, and is a crate of its own: `image-pack`. A feature
+//! would be switched on for the firmware too whenever both are compiled together.
+#![cfg_attr(not(test), no_std)]
 
 mod defect;
 mod header;
-#[cfg(feature = "pack")]
-pub mod pack;
 mod package;
 mod read;
 mod record;

@@ -6,9 +6,6 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes of one host block: 8 sectors.
-pub const BLOCK_BYTES: usize = 4096;
-
 const MAGIC: u64 = 0x6861_7272_6179_3031;
 
 /// What may be in one block.
@@ -20,13 +17,28 @@ struct Block {
 }
 
 /// The ledger. Plain data.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
+    block_bytes: usize,
     blocks: BTreeMap<u64, Block>,
     next_sequence: u64,
 }
 
 impl Ledger {
+    /// A ledger of blocks of `block_bytes` bytes, a multiple of 512.
+    pub fn new(block_bytes: usize) -> Ledger {
+        Ledger {
+            block_bytes,
+            blocks: BTreeMap::new(),
+            next_sequence: 0,
+        }
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
     /// The contents for the next write of block `index`.
     pub fn prepare(&mut self, index: u64) -> (u64, Vec<u8>) {
         self.next_sequence += 1;
@@ -36,7 +48,7 @@ impl Ledger {
             .or_default()
             .uncertain
             .push(sequence);
-        (sequence, contents(index, sequence))
+        (sequence, contents(index, sequence, self.block_bytes))
     }
 
     /// The write of `sequence` to block `index` was acknowledged.
@@ -86,8 +98,8 @@ impl Ledger {
     }
 }
 
-fn contents(index: u64, sequence: u64) -> Vec<u8> {
-    let mut bytes = vec![0; BLOCK_BYTES];
+fn contents(index: u64, sequence: u64, block_bytes: usize) -> Vec<u8> {
+    let mut bytes = vec![0; block_bytes];
     for (word, chunk) in bytes.chunks_exact_mut(8).enumerate() {
         let value = match word {
             0 => MAGIC,
@@ -104,16 +116,18 @@ fn contents(index: u64, sequence: u64) -> Vec<u8> {
 /// The sequence number of a whole block written to `index`.
 fn read_back(index: u64, bytes: &[u8]) -> Option<u64> {
     let sequence = u64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?);
-    (contents(index, sequence) == bytes).then_some(sequence)
+    (contents(index, sequence, bytes.len()) == bytes).then_some(sequence)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BLOCK_BYTES: usize = 4096;
+
     #[test]
     fn acknowledged_uncertain_and_lost() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(BLOCK_BYTES);
         let (one, first) = ledger.prepare(7);
         ledger.acknowledge(7, one);
         let (two, second) = ledger.prepare(7);
@@ -135,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_block_never_acknowledged_may_be_blank_or_written() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(BLOCK_BYTES);
         let (_, bytes) = ledger.prepare(1);
         assert!(ledger.check(1, &vec![0; BLOCK_BYTES]).is_ok());
         assert!(ledger.check(1, &bytes).is_ok());

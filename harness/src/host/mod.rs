@@ -16,4 +16,4 @@ pub mod transport;
 pub mod workload;
 
 pub use initiator::{Command, Initiator, Timing};
-pub use workload::{Figures, Host, Plan};
+pub use workload::{Figures, Host, Plan, Problem};

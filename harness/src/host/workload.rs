@@ -6,14 +6,14 @@ use devices::power::mix;
 use devices::time::Nanos;
 
 use super::initiator::{Command, Completion, Initiator, Timing};
-use super::ledger::{BLOCK_BYTES, Ledger};
+use super::ledger::Ledger;
 
 /// What a host does while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Time between two commands.
     pub interval: Nanos,
-    /// Blocks of 4 KiB it works on, from the start of the volume.
+    /// Blocks it works on, from the start of the volume.
     pub blocks: u64,
     /// Of 100 commands, how many are writes.
     pub write_percent: u32,
@@ -36,9 +36,6 @@ pub struct Figures {
     pub retried: u64,
     /// Longest time from submission to a good end.
     pub longest: Nanos,
-    /// Longest span in which commands waited and none ended well, less the time one path gives an
-    /// answer undisturbed.
-    pub outage: Nanos,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +57,20 @@ pub struct Host {
     to_verify: Vec<u64>,
     waiting_since: Option<Nanos>,
     figures: Figures,
-    problems: Vec<String>,
+    /// Spans in which commands waited and none ended well: from, to.
+    outages: Vec<(Nanos, Nanos)>,
+    problems: Vec<Problem>,
+}
+
+/// Something the host has to complain about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// When it was found.
+    pub at: Nanos,
+    /// An acknowledged write is not there; otherwise a command failed on every path.
+    pub lost_write: bool,
+    /// What was found.
+    pub what: String,
 }
 
 /// Where the host stops calling a wait an outage: what a command takes on an undisturbed path.
@@ -69,11 +79,12 @@ const UNDISTURBED: Nanos = Nanos::from_millis(20);
 const VERIFY_DEPTH: usize = 8;
 
 impl Host {
-    /// A host with one path to each of `paths` controllers, doing nothing yet.
-    pub fn new(paths: usize, timing: Timing) -> Host {
+    /// A host with one path to each of `paths` controllers, doing nothing yet. It will work on
+    /// blocks of `block_bytes` bytes.
+    pub fn new(paths: usize, timing: Timing, block_bytes: usize) -> Host {
         Host {
             initiator: Initiator::new(paths, timing),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(block_bytes),
             plan: None,
             next_at: Nanos::NEVER,
             issued: 0,
@@ -81,6 +92,7 @@ impl Host {
             to_verify: Vec::new(),
             waiting_since: None,
             figures: Figures::default(),
+            outages: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -135,13 +147,21 @@ impl Host {
         self.initiator.take_frames()
     }
 
-    /// What was measured so far; an outage that still lasts at `now` counts.
-    pub fn figures(&self, now: Nanos) -> Figures {
-        let mut figures = self.figures;
-        if let Some(since) = self.waiting_since {
-            figures.outage = figures.outage.max(outage(since, now));
-        }
-        figures
+    /// What was measured so far.
+    pub fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// The longest time since `since` in which commands waited and none ended well; one that still
+    /// lasts at `now` counts. Zero where no wait was longer than what an undisturbed path takes.
+    pub fn outage(&self, since: Nanos, now: Nanos) -> Nanos {
+        let lasting = self.waiting_since.map(|from| (from, now));
+        let spans = self.outages.iter().copied().chain(lasting);
+        spans
+            .filter(|(_, to)| *to > since)
+            .map(|(from, to)| outage(from, to))
+            .max()
+            .unwrap_or(Nanos::ZERO)
     }
 
     /// How often the host changed paths.
@@ -155,7 +175,7 @@ impl Host {
     }
 
     /// Lost, torn or misplaced writes and failed commands, in the order they were found.
-    pub fn problems(&self) -> &[String] {
+    pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
@@ -182,14 +202,20 @@ impl Host {
                     Purpose::Write { index, .. } => format!("write of block {index}"),
                     Purpose::Verify { index } => format!("verifying read of block {index}"),
                 };
-                self.problems.push(format!("{what} failed: {why}"));
+                self.problems.push(Problem {
+                    at: completion.ended,
+                    lost_write: false,
+                    what: format!("{what} failed: {why}"),
+                });
                 return;
             }
         };
         let took = completion.ended.saturating_sub(completion.submitted);
         self.figures.longest = self.figures.longest.max(took);
         if let Some(since) = self.waiting_since {
-            self.figures.outage = self.figures.outage.max(outage(since, completion.ended));
+            if outage(since, completion.ended) > Nanos::ZERO {
+                self.outages.push((since, completion.ended));
+            }
         }
         self.waiting_since = (!self.in_progress.is_empty()).then_some(completion.ended);
         match purpose {
@@ -200,7 +226,11 @@ impl Host {
             Purpose::Read { index } | Purpose::Verify { index } => {
                 self.figures.reads += 1;
                 if let Err(problem) = self.ledger.check(index, &data) {
-                    self.problems.push(problem);
+                    self.problems.push(Problem {
+                        at: completion.ended,
+                        lost_write: true,
+                        what: problem,
+                    });
                 }
             }
         }
@@ -211,7 +241,7 @@ impl Host {
             let Some(index) = self.to_verify.pop() else {
                 break;
             };
-            self.issue(now, Purpose::Verify { index }, read(index));
+            self.issue(now, Purpose::Verify { index }, self.read(index));
         }
         let Some(plan) = self.plan else { return };
         while self.next_at <= now && self.in_progress.len() < plan.depth {
@@ -230,13 +260,20 @@ impl Host {
             if chance % 100 < u64::from(plan.write_percent) {
                 let (sequence, data) = self.ledger.prepare(index);
                 let command = Command {
-                    cdb: transfer(0x2a, index),
+                    cdb: transfer(0x2a, index, self.ledger.block_bytes()),
                     data,
                 };
                 self.issue(now, Purpose::Write { index, sequence }, command);
             } else {
-                self.issue(now, Purpose::Read { index }, read(index));
+                self.issue(now, Purpose::Read { index }, self.read(index));
             }
+        }
+    }
+
+    fn read(&self, index: u64) -> Command {
+        Command {
+            cdb: transfer(0x28, index, self.ledger.block_bytes()),
+            data: Vec::new(),
         }
     }
 
@@ -267,16 +304,9 @@ fn outage(since: Nanos, until: Nanos) -> Nanos {
     }
 }
 
-fn read(index: u64) -> Command {
-    Command {
-        cdb: transfer(0x28, index),
-        data: Vec::new(),
-    }
-}
-
 /// READ(10) or WRITE(10) (SBC-4 §5.13, §5.40) of one host block.
-fn transfer(operation: u8, index: u64) -> [u8; 16] {
-    let sectors = BLOCK_BYTES as u64 / 512;
+fn transfer(operation: u8, index: u64, block_bytes: usize) -> [u8; 16] {
+    let sectors = block_bytes as u64 / 512;
     let first = u32::try_from(index * sectors).unwrap_or(u32::MAX);
     let mut cdb = [0; 16];
     cdb[0] = operation;

@@ -21,7 +21,7 @@ use emulator::array::{Array, ArrayError, ArrayEvent, EventKind, SavedArray, Sour
 use self::invariants::Invariants;
 pub use self::invariants::{Declared, Violation};
 pub use self::text::describe;
-pub use self::view::{BoardView, State, words};
+pub use self::view::{BoardView, State, word, words};
 use crate::host::Host;
 
 /// One line of the timeline.
@@ -253,7 +253,7 @@ impl Seen {
             self.new_operations += 1;
             return;
         }
-        if let EventKind::CutFired { cut, .. } = event.kind {
+        if let EventKind::CutFired { cut } = event.kind {
             self.cuts_fired.push(cut);
         }
         if let Source::Board(slot) = event.source {
@@ -264,13 +264,6 @@ impl Seen {
             }
             if let Some(view) = self.views.get_mut(slot) {
                 view.take(event);
-            }
-        }
-        if let EventKind::PowerLost(domain) = event.kind {
-            for (slot, view) in self.views.iter_mut().enumerate() {
-                if domain.has_board(slot) {
-                    view.stop(State::Down);
-                }
             }
         }
         self.invariants.take(event, &self.views, array);

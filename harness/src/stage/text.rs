@@ -9,27 +9,29 @@ pub fn describe(kind: &EventKind) -> Option<String> {
     // Writing to a String cannot fail.
     let _ = match kind {
         EventKind::Device(event) => return describe_device(event),
-        EventKind::PoweredOn(domain) => write!(line, "powered-on domain={domain}"),
-        EventKind::PowerLost(domain) => write!(line, "power-lost domain={domain}"),
-        EventKind::CutFired {
-            operation, shape, ..
+        EventKind::PoweredOn => write!(line, "powered-on"),
+        EventKind::PowerLost { during: None, .. } => write!(line, "power-cut"),
+        EventKind::PowerLost {
+            during: Some(operation),
+            shape,
         } => {
             let shape = format!("{shape:?}").to_lowercase();
+            write!(line, "power-cut during={} left={shape}", operation.as_str())
+        }
+        EventKind::CutFired { .. } => return None,
+        EventKind::Booted { reason, boots } => {
             write!(
                 line,
-                "power-cut-fired during={} left={shape}",
-                operation.as_str()
+                "reset cause={} boots={boots}",
+                kebab(&format!("{reason:?}"))
             )
-        }
-        EventKind::Booted { reason, boots } => {
-            let reason = kebab(&format!("{reason:?}"));
-            write!(line, "left-reset reason={reason} boots={boots}")
         }
         EventKind::Crashed(report) => write!(line, "crashed cause={:?}", report.cause),
         EventKind::Hung(report) => write!(line, "hung cause={:?}", report.cause),
         EventKind::Halted => write!(line, "halted"),
         EventKind::LastWords(words) => write!(line, "last-words {words:?}"),
-        EventKind::Held => write!(line, "held-in-reset"),
+        EventKind::Held => write!(line, "held"),
+        EventKind::Fenced => write!(line, "fenced"),
         EventKind::Inserted { serial } => write!(line, "inserted serial={serial}"),
         EventKind::Pulled { serial } => write!(line, "pulled serial={serial}"),
     };
@@ -40,7 +42,7 @@ fn describe_device(event: &DeviceEvent) -> Option<String> {
     Some(match event {
         DeviceEvent::OperationBegan(_) => return None,
         DeviceEvent::Trace(text) | DeviceEvent::Notice(text) => text.clone(),
-        DeviceEvent::ConsoleLine(line) => format!("| {line}"),
+        DeviceEvent::ConsoleLine(line) => format!("printed {line:?}"),
         DeviceEvent::DriverFault { queue, what } => {
             format!("driver-fault queue={queue} what={what:?}")
         }

@@ -54,16 +54,17 @@ impl State {
     }
 }
 
-/// Splits a trace into its name and its `key=value` words.
-pub fn words(trace: &str) -> (&str, impl Fn(&str) -> Option<&str>) {
-    let (name, rest) = trace.split_once(' ').unwrap_or((trace, ""));
-    let find = move |key: &str| {
-        rest.split(' ').find_map(|word| {
-            let (found, value) = word.split_once('=')?;
-            (found == key).then_some(value)
-        })
-    };
-    (name, find)
+/// Splits a trace into its name and the rest, its `key=value` words.
+pub fn words(trace: &str) -> (&str, &str) {
+    trace.split_once(' ').unwrap_or((trace, ""))
+}
+
+/// The value of `key` among `key=value` words.
+pub fn word<'a>(words: &'a str, key: &str) -> Option<&'a str> {
+    words.split(' ').find_map(|word| {
+        let (found, value) = word.split_once('=')?;
+        (found == key).then_some(value)
+    })
 }
 
 impl BoardView {
@@ -88,7 +89,9 @@ impl BoardView {
             EventKind::Crashed(_) | EventKind::Hung(_) | EventKind::Halted => {
                 self.stop(State::Error)
             }
-            EventKind::Held | EventKind::Pulled { .. } => self.stop(State::Down),
+            EventKind::Held | EventKind::PowerLost { .. } | EventKind::Pulled { .. } => {
+                self.stop(State::Down);
+            }
             EventKind::Device(DeviceEvent::Trace(trace)) => self.trace(trace),
             _ => {}
         }
@@ -102,8 +105,8 @@ impl BoardView {
     }
 
     fn trace(&mut self, trace: &str) {
-        let (name, word) = words(trace);
-        let owned = |key| word(key).map(str::to_owned);
+        let (name, rest) = words(trace);
+        let owned = |key| word(rest, key).map(str::to_owned);
         match name {
             "l2-started" => {
                 self.l2 = owned("version");
@@ -135,10 +138,11 @@ mod tests {
 
     #[test]
     fn words_of_a_trace() {
-        let (name, word) = words("l2-selected bank=A version=1.0");
+        let (name, rest) = words("l2-selected bank=A version=1.0");
+        let found = ["version", "bank", "x"].map(|key| word(rest, key));
         assert_eq!(
-            (name, word("version"), word("bank"), word("x")),
-            ("l2-selected", Some("1.0"), Some("A"), None)
+            (name, found),
+            ("l2-selected", [Some("1.0"), Some("A"), None])
         );
         assert_eq!(words("post-passed").0, "post-passed");
     }

@@ -1,10 +1,10 @@
 //! Images and packages as they are built are accepted, and no altered one is.
 
-use image::pack::{self, PackError, Recipe};
 use image::{
     Component, ComponentKind, Defect, HEADER_SIZE, Kind, Package, PackageDefect, Record,
     Requirements, Trust,
 };
+use image_pack::{PackError, Recipe};
 use proptest::prelude::*;
 
 const SEED: [u8; 32] = [0x5e; 32];
@@ -26,12 +26,12 @@ fn image(kind: Kind, version: &str) -> Vec<u8> {
             length: 1000,
         }],
     };
-    pack::image(&recipe, &body).unwrap()
+    image_pack::image(&recipe, &body).unwrap()
 }
 
 fn signed(kind: Kind, version: &str) -> Vec<u8> {
     let mut file = image(kind, version);
-    pack::sign(&mut file, &SEED).unwrap();
+    image_pack::sign(&mut file, &SEED).unwrap();
     file
 }
 
@@ -111,8 +111,8 @@ fn what_a_bank_demands_is_checked_one_by_one() {
 
 #[test]
 fn only_the_fitted_key_is_trusted() {
-    let key = pack::public_key(&SEED).unwrap();
-    let other = pack::public_key(&[1; 32]).unwrap();
+    let key = image_pack::public_key(&SEED).unwrap();
+    let other = image_pack::public_key(&[1; 32]).unwrap();
     let demanding = requirements(Trust::SignedBy(&key));
     let file = signed(Kind::L2, "1.0");
     assert_eq!(verdict(&file, &demanding), Ok(()));
@@ -137,7 +137,7 @@ fn only_the_fitted_key_is_trusted() {
     );
 
     let mut stored = file.clone();
-    pack::stamp(
+    image_pack::stamp(
         &mut stored,
         Record {
             sequence: 7,
@@ -156,7 +156,7 @@ fn only_the_fitted_key_is_trusted() {
 fn a_package_is_checked_part_by_part() {
     let (l2, l3) = (image(Kind::L2, "1.1"), image(Kind::L3, "2.0"));
     let version = "2.0".parse().unwrap();
-    let file = pack::package(version, &[&l2, &l3]).unwrap();
+    let file = image_pack::package(version, &[&l2, &l3]).unwrap();
     let package = Package::read(&mut &file[..]).unwrap();
     assert_eq!(package.length as usize, file.len());
     let part = *package.part(Kind::L2).unwrap();
@@ -184,17 +184,20 @@ fn a_package_is_checked_part_by_part() {
     );
 
     assert_eq!(
-        pack::package(version, &[&l2, &l2]),
+        image_pack::package(version, &[&l2, &l2]),
         Err(PackError::PartTwice(Kind::L2))
     );
-    assert_eq!(pack::package(version, &[]), Err(PackError::PartCount(0)));
+    assert_eq!(
+        image_pack::package(version, &[]),
+        Err(PackError::PartCount(0))
+    );
 }
 
 proptest! {
     /// Under a demand for signatures nothing but the programming record may change.
     #[test]
     fn no_altered_image_passes(at in 0..HEADER_SIZE + BODY_LENGTH, flip in 1..=255u8) {
-        let key = pack::public_key(&SEED).unwrap();
+        let key = image_pack::public_key(&SEED).unwrap();
         let mut file = signed(Kind::L2, "1.0");
         file[at] ^= flip;
         prop_assert!(verdict(&file, &requirements(Trust::SignedBy(&key))).is_err());

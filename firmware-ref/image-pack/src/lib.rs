@@ -3,13 +3,11 @@
 use std::fmt;
 
 use ed25519_compact::{KeyPair, Seed};
+use image::{
+    Component, Defect, HEADER_SIZE, ImageHeader, Kind, MANIFEST_SIZE, MAX_COMPONENTS, MAX_PARTS,
+    Package, Part, Record, Version,
+};
 use sha2::{Digest, Sha256};
-
-use crate::defect::Defect;
-use crate::header::{Component, HEADER_SIZE, ImageHeader, Kind, MAX_COMPONENTS};
-use crate::package::{MANIFEST_SIZE, MAX_PARTS, Package, Part};
-use crate::record::Record;
-use crate::version::Version;
 
 /// What is to be said in the header of a new image.
 #[derive(Clone, Debug)]

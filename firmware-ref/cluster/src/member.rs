@@ -1,0 +1,521 @@
+//! One controller's view of the chassis, and what it does about it.
+
+use heapless::Deque;
+use image::Version;
+
+use crate::event::{Cause, Event};
+use crate::message::{Heartbeat, Role, State};
+use crate::{HEARTBEAT_PERIOD_NS, PARTNER_LOSS_NS, SLOTS_MAX};
+
+/// Most actions that one input can cause, several times over.
+const ACTIONS_MAX: usize = 32;
+
+/// A midplane lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Whoever owns it is master.
+    Master,
+    /// Whoever owns it serves logical unit 0.
+    Lun0,
+}
+
+impl Lock {
+    /// Its number at the midplane arbiter.
+    pub fn number(self) -> u32 {
+        match self {
+            Lock::Master => 0,
+            Lock::Lun0 => 1,
+        }
+    }
+}
+
+/// What is asked of the midplane arbiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockVerb {
+    /// Own it if nobody does.
+    Acquire,
+    /// Own it, and fence whoever did.
+    Take,
+    /// Give it up.
+    Release,
+}
+
+/// What the arbiter answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockAnswer {
+    /// Slot of the owner now.
+    pub owner: Option<u8>,
+    /// Counts changes of owner.
+    pub epoch: u64,
+}
+
+/// What the controller must do, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the arbiter, and report with [`Cluster::lock_answered`].
+    Lock(Lock, LockVerb),
+    /// Send to all partners.
+    Send(Heartbeat),
+    /// Trace.
+    Trace(Event),
+    /// Look up which versions the array declares, and report with [`Cluster::declare`].
+    ReadDeclaration,
+    /// Begin to serve the logical unit.
+    ServeLun,
+    /// Stop serving it.
+    StopLun,
+    /// Reset: this controller is fenced until it does.
+    Reset,
+}
+
+/// Versions that may run side by side: those of an upgrade that the array records (K4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The preferred version.
+    pub preferred: Version,
+    /// What may still run besides it.
+    pub previous: Previous,
+}
+
+/// What may run besides the preferred version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Previous {
+    /// Nothing.
+    None,
+    /// The version that was preferred before.
+    Only(Version),
+    /// Anything: the place of the preferred version keeps no history.
+    Any,
+}
+
+impl Declared {
+    fn allows(&self, a: Version, b: Version) -> bool {
+        let other = if a == self.preferred {
+            b
+        } else if b == self.preferred {
+            a
+        } else {
+            return false;
+        };
+        match self.previous {
+            Previous::None => false,
+            Previous::Only(previous) => other == previous,
+            Previous::Any => true,
+        }
+    }
+}
+
+/// What does not change while a controller runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// Its slot.
+    pub slot: u8,
+    /// The version it runs.
+    pub version: Version,
+    /// Resets since it was put into its slot.
+    pub boots: u32,
+    /// Whether it understands heartbeats of format 2 (and sends them when everybody does).
+    pub understands_2: bool,
+    /// Prior art 1B: versions are not looked at (VC91).
+    pub tolerates_mixed: bool,
+}
+
+/// A partner that is operational, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Partner {
+    heard_ns: u64,
+    /// Nothing until its first heartbeat: it is only known to own the master lock.
+    heartbeat: Option<Heartbeat>,
+}
+
+/// The state machine.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    configuration: Configuration,
+    state: State,
+    role: Option<Role>,
+    owns_lun: bool,
+    /// Of the master lock, as last heard of: tells one tenure of a slot from the next.
+    epoch: u64,
+    now_ns: u64,
+    next_heartbeat_ns: u64,
+    declared: Option<Declared>,
+    /// An undeclared mix was seen while another controller owned the unit.
+    barred: bool,
+    /// Why the next change of role happens.
+    cause: Cause,
+    partners: [Option<Partner>; SLOTS_MAX],
+    actions: Deque<Action, ACTIONS_MAX>,
+}
+
+impl Cluster {
+    /// A controller that is not operational yet.
+    pub fn new(configuration: Configuration) -> Cluster {
+        Cluster {
+            configuration,
+            state: State::Booting,
+            role: None,
+            owns_lun: false,
+            epoch: 0,
+            now_ns: 0,
+            next_heartbeat_ns: 0,
+            declared: None,
+            barred: false,
+            cause: Cause::PartnerLost,
+            partners: [None; SLOTS_MAX],
+            actions: Deque::new(),
+        }
+    }
+
+    /// What to do next.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Cluster::tick`] has something to do.
+    pub fn deadline_ns(&self) -> u64 {
+        if self.state != State::Operational {
+            return u64::MAX;
+        }
+        let losses = self.partners.iter().flatten();
+        losses
+            .map(|partner| partner.heard_ns.saturating_add(PARTNER_LOSS_NS))
+            .fold(self.next_heartbeat_ns, u64::min)
+    }
+
+    /// What this controller is.
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    /// Whether it serves the logical unit.
+    pub fn owns_lun(&self) -> bool {
+        self.owns_lun
+    }
+
+    /// Whether the controller in `slot` is operational, as far as is known.
+    pub fn is_operational(&self, slot: u8) -> bool {
+        if slot == self.configuration.slot {
+            return self.state == State::Operational;
+        }
+        self.partner(slot).is_some_and(|p| p.heartbeat.is_some())
+    }
+
+    /// The version that the operational controller in `slot` runs.
+    pub fn version_of(&self, slot: u8) -> Option<Version> {
+        if slot == self.configuration.slot {
+            return Some(self.configuration.version);
+        }
+        Some(self.partner(slot)?.heartbeat?.version)
+    }
+
+    /// The role of the operational controller in `slot`.
+    pub fn role_of(&self, slot: u8) -> Option<Role> {
+        if slot == self.configuration.slot {
+            return self.role;
+        }
+        self.partner(slot)?.heartbeat?.role
+    }
+
+    /// The application runs: ask for a role.
+    pub fn start(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        self.state = State::Operational;
+        self.next_heartbeat_ns = now_ns.saturating_add(HEARTBEAT_PERIOD_NS);
+        self.act(Action::Lock(Lock::Master, LockVerb::Acquire));
+    }
+
+    /// About to reset: gives everything up so that a partner can go on at once.
+    pub fn leave(&mut self) {
+        if self.state != State::Operational {
+            return;
+        }
+        if self.owns_lun {
+            self.stop_serving();
+            self.act(Action::Lock(Lock::Lun0, LockVerb::Release));
+        }
+        if self.role == Some(Role::Master) {
+            self.act(Action::Lock(Lock::Master, LockVerb::Release));
+        }
+        self.state = State::Leaving;
+        self.send();
+    }
+
+    /// Time has come to `now_ns`. All messages that arrived before must have been given in.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        if self.state != State::Operational {
+            return;
+        }
+        for slot in 0..SLOTS_MAX {
+            let Ok(slot) = u8::try_from(slot) else { break };
+            let silent = self
+                .partner(slot)
+                .is_some_and(|p| self.now_ns >= p.heard_ns.saturating_add(PARTNER_LOSS_NS));
+            if silent {
+                self.lose(slot, Cause::PartnerLost);
+            }
+        }
+        if self.now_ns >= self.next_heartbeat_ns {
+            self.next_heartbeat_ns = self.now_ns.saturating_add(HEARTBEAT_PERIOD_NS);
+            self.send();
+            self.want_lun();
+            self.seek_mastery();
+        }
+    }
+
+    /// A partner's sign of life arrived.
+    pub fn heard(&mut self, now_ns: u64, heartbeat: &Heartbeat) {
+        self.now_ns = self.now_ns.max(now_ns);
+        let slot = heartbeat.slot;
+        if slot == self.configuration.slot || usize::from(slot) >= SLOTS_MAX {
+            return;
+        }
+        if heartbeat.state != State::Operational {
+            if heartbeat.state == State::Leaving {
+                self.lose(slot, Cause::PartnerLeft);
+            }
+            return;
+        }
+        let before = self.partner(slot).and_then(|p| p.heartbeat);
+        if let Some(place) = self.partners.get_mut(usize::from(slot)) {
+            *place = Some(Partner {
+                heard_ns: self.now_ns,
+                heartbeat: Some(*heartbeat),
+            });
+        }
+        if self.state != State::Operational {
+            return;
+        }
+        let version = heartbeat.version;
+        if before.is_none() {
+            self.trace(Event::PartnerFound { slot, version });
+            // It need not wait for the next period to know of this one.
+            self.send();
+        }
+        if before.is_none_or(|before| before.version != version) {
+            self.versions_changed();
+        }
+        if heartbeat.role == Some(Role::Master) && heartbeat.epoch > self.epoch {
+            self.epoch = heartbeat.epoch;
+            if self.role == Some(Role::Master) {
+                self.deposed();
+            }
+        }
+    }
+
+    /// The arbiter answered a [`Action::Lock`].
+    pub fn lock_answered(&mut self, lock: Lock, verb: LockVerb, answer: LockAnswer) {
+        if self.state != State::Operational || verb == LockVerb::Release {
+            return;
+        }
+        let mine = answer.owner == Some(self.configuration.slot);
+        match lock {
+            Lock::Master if mine => {
+                self.epoch = answer.epoch;
+                self.become_role(Role::Master);
+                self.want_lun();
+            }
+            Lock::Master => self.master_is(answer),
+            Lock::Lun0 if mine && !self.owns_lun => {
+                self.owns_lun = true;
+                let epoch = answer.epoch;
+                self.trace(Event::LunOwned { epoch });
+                self.act(Action::ServeLun);
+            }
+            Lock::Lun0 if mine => {}
+            // Not free although this controller is master: the owner before hangs, or is stopping.
+            Lock::Lun0 => {
+                let alive = answer.owner.is_some_and(|slot| self.is_operational(slot));
+                if !alive && verb == LockVerb::Acquire {
+                    self.act(Action::Lock(Lock::Lun0, LockVerb::Take));
+                }
+            }
+        }
+    }
+
+    /// The controller in `slot` was put into reset from here.
+    pub fn stopped(&mut self, slot: u8) {
+        self.lose(slot, Cause::PartnerStopped);
+    }
+
+    /// What the array declares about versions, as asked for by [`Action::ReadDeclaration`] or because
+    /// it was changed from here. `None` when it says nothing.
+    pub fn declare(&mut self, declared: Option<Declared>) {
+        self.declared = declared;
+        if self.state != State::Operational {
+            return;
+        }
+        let own = self.configuration.version;
+        let mut undeclared = false;
+        for partner in self.partners.into_iter().flatten() {
+            let Some(heartbeat) = partner.heartbeat else {
+                continue;
+            };
+            let version = heartbeat.version;
+            if version == own {
+                continue;
+            }
+            let declared = declared.is_some_and(|d| d.allows(own, version));
+            undeclared |= !declared;
+            self.trace(Event::MixedVersions {
+                own,
+                partner: version,
+                declared,
+            });
+        }
+        self.set_barred(undeclared);
+    }
+
+    /// Whether versions are mixed among the operational controllers.
+    pub fn is_mixed(&self) -> bool {
+        let own = self.configuration.version;
+        let mut heartbeats = self.partners.iter().flatten().filter_map(|p| p.heartbeat);
+        heartbeats.any(|heartbeat| heartbeat.version != own)
+    }
+
+    fn versions_changed(&mut self) {
+        if self.is_mixed() {
+            self.act(Action::ReadDeclaration);
+        } else {
+            self.set_barred(false);
+        }
+    }
+
+    /// Who owns the unit when an undeclared mix begins goes on; anybody else may not take it over until
+    /// the mix ends: not even when the owner is gone, because what it left behind may be of
+    /// a form that the other version misreads.
+    fn set_barred(&mut self, undeclared: bool) {
+        let barred = undeclared && !self.owns_lun && !self.configuration.tolerates_mixed;
+        if barred && !self.barred {
+            self.trace(Event::LunBarred);
+        }
+        self.barred = barred;
+    }
+
+    /// Another controller owns the master lock.
+    fn master_is(&mut self, answer: LockAnswer) {
+        let Some(owner) = answer.owner else { return };
+        if self.role == Some(Role::Master) {
+            self.deposed();
+            return;
+        }
+        let same_tenure = self.role.is_some() && answer.epoch == self.epoch;
+        self.epoch = answer.epoch;
+        if self.role.is_none() {
+            self.become_role(Role::Alternate);
+        }
+        if self.partner(owner).is_some() {
+            return;
+        }
+        if same_tenure {
+            // It fell silent and still has the lock: it hangs.
+            self.act(Action::Lock(Lock::Master, LockVerb::Take));
+        } else if let Some(place) = self.partners.get_mut(usize::from(owner)) {
+            // It has as long as any partner to show that it lives.
+            *place = Some(Partner {
+                heard_ns: self.now_ns,
+                heartbeat: None,
+            });
+        }
+    }
+
+    fn become_role(&mut self, role: Role) {
+        if self.role == Some(role) {
+            return;
+        }
+        let version = self.configuration.version;
+        let cause = self.cause;
+        self.trace(match self.role {
+            None => Event::Operational { role, version },
+            Some(_) => Event::RoleChanged { role, cause },
+        });
+        self.role = Some(role);
+        self.send();
+    }
+
+    fn deposed(&mut self) {
+        self.stop_serving();
+        self.cause = Cause::Deposed;
+        self.become_role(Role::Alternate);
+        self.act(Action::Reset);
+    }
+
+    fn stop_serving(&mut self) {
+        if self.owns_lun {
+            self.owns_lun = false;
+            self.act(Action::StopLun);
+            self.trace(Event::LunReleased);
+        }
+    }
+
+    /// A partner is no longer there; if nobody is master now, the lowest alternate becomes it.
+    fn lose(&mut self, slot: u8, cause: Cause) {
+        let lost = self
+            .partners
+            .get_mut(usize::from(slot))
+            .and_then(Option::take);
+        let Some(lost) = lost else { return };
+        if self.state != State::Operational {
+            return;
+        }
+        if lost.heartbeat.is_some() {
+            self.trace(Event::PartnerLost { slot });
+        }
+        self.cause = cause;
+        self.seek_mastery();
+    }
+
+    /// If nobody is master, the lowest alternate becomes it.
+    fn seek_mastery(&mut self) {
+        let mut others = self.partners.iter().flatten();
+        let has_master = self.role != Some(Role::Alternate)
+            || others.any(|p| p.heartbeat.is_none_or(|h| h.role == Some(Role::Master)));
+        let lowest = (0..self.configuration.slot).all(|lower| self.partner(lower).is_none());
+        if !has_master && lowest && !self.barred {
+            self.act(Action::Lock(Lock::Master, LockVerb::Acquire));
+        }
+    }
+
+    fn want_lun(&mut self) {
+        if self.role == Some(Role::Master) && !self.owns_lun && !self.barred {
+            self.act(Action::Lock(Lock::Lun0, LockVerb::Acquire));
+        }
+    }
+
+    fn partner(&self, slot: u8) -> Option<Partner> {
+        self.partners.get(usize::from(slot)).copied().flatten()
+    }
+
+    fn send(&mut self) {
+        // A feature gate: format 2 only when every partner heard of understands it.
+        let mut heard = self.partners.iter().flatten().filter_map(|p| p.heartbeat);
+        let format_2 = self.configuration.understands_2
+            && heard.clone().next().is_some()
+            && heard.all(|heartbeat| heartbeat.understands_2);
+        let heartbeat = Heartbeat {
+            slot: self.configuration.slot,
+            state: self.state,
+            role: self.role,
+            owns_lun: self.owns_lun,
+            understands_2: self.configuration.understands_2,
+            epoch: self.epoch,
+            version: self.configuration.version,
+            boots: format_2.then_some(self.configuration.boots),
+        };
+        self.act(Action::Send(heartbeat));
+    }
+
+    fn trace(&mut self, event: Event) {
+        self.act(Action::Trace(event));
+    }
+
+    fn act(&mut self, action: Action) {
+        // Full only if nobody drains it, and then nothing matters any more.
+        let _full = self.actions.push_back(action);
+    }
+}
+
+#[cfg(test)]
+#[path = "member_tests.rs"]
+mod tests;

@@ -1,0 +1,267 @@
+//! Plays a scenario on a stage.
+//!
+//! * [`Player`] — one scenario in progress: the stage, the marks, the boards on the bench.
+//! * `provision.rs` — what is in flash and on the array before the first instruction.
+//! * `act.rs` — what each verb does; `ask.rs` — what each question of `expect` finds.
+//! * `inspect.rs` — what lies in banks and on the array, read from outside.
+//! * [`Outcome`] — everything a golden or a report says about the end.
+//!
+//! The player presses buttons, types, inserts media, cuts power and runs the host. It never
+//! reaches into a board's memory.
+
+mod act;
+mod ask;
+mod inspect;
+mod outcome;
+mod provision;
+
+use std::collections::BTreeMap;
+
+use devices::time::Nanos;
+use emulator::array::{Array, ArrayError, PowerDomain, Storage, WiringError};
+use emulator::board::Controller;
+use emulator::rig::{Slot, Unit};
+use thiserror::Error;
+
+pub use self::inspect::{bank_state, preferred};
+pub use self::outcome::{FinalBoard, Outcome};
+pub use self::provision::{BuildError, package_bytes};
+use crate::host::{Host, Timing};
+use crate::report::{Line, Record};
+use crate::scenario::{Action, HostAction, Scenario, Step};
+use crate::stage::{Declared, SavedStage, Stage};
+
+/// Bytes of a host block where a scenario starts no host.
+const USUAL_BLOCK_BYTES: u32 = 4096;
+
+/// The bench could not play: no verdict on the firmware.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PlayError {
+    /// The array cannot be built.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// The array cannot run, or the scenario asks for what cannot be done to it.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// What should be in flash or on the array cannot be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The verb, or the key within `expect`.
+    pub part: &'static str,
+    /// What was expected and what was found.
+    pub message: String,
+    /// Whether it held.
+    pub passed: bool,
+}
+
+/// Counts from which later ones count.
+#[derive(Clone, Debug, Default)]
+struct Mark {
+    at: Nanos,
+    timeline: usize,
+    boots: Vec<u32>,
+    counters: Vec<BTreeMap<crate::scenario::Counter, u64>>,
+    host: crate::host::Figures,
+    lost: usize,
+    failovers: u64,
+}
+
+/// One scenario in progress.
+#[derive(Debug)]
+pub struct Player<'s> {
+    scenario: &'s Scenario,
+    stage: Stage,
+    /// Boards that were pulled, by serial number.
+    pulled: BTreeMap<String, Controller>,
+    /// Slots whose power is switched on, whether or not a board is in them.
+    live_slots: Vec<bool>,
+    marks: BTreeMap<String, Mark>,
+    kept: BTreeMap<String, Kept>,
+    /// Cuts armed in the background: id, step.
+    armed: BTreeMap<u32, usize>,
+    reported: usize,
+}
+
+/// A player as a value.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    stage: SavedStage,
+    pulled: BTreeMap<String, Controller>,
+    live_slots: Vec<bool>,
+    marks: BTreeMap<String, Mark>,
+}
+
+impl<'s> Player<'s> {
+    /// Sets the stage: builds the array, fills flash and shelf. Nothing has power yet.
+    ///
+    /// # Errors
+    /// The array or what should be in it cannot be made.
+    pub fn new(scenario: &'s Scenario) -> Result<Player<'s>, PlayError> {
+        let rig = &scenario.rig;
+        let rom = provision::rom(rig)?;
+        let mut array = Array::of_rig(rig, rom, &Storage::Memory, scenario.seed)?;
+        provision::fill_shelf(&mut array.shared_mut().shelf, scenario)?;
+        for (slot, flash) in &scenario.firmware.boards {
+            let mut controller = Controller::blank(rig, &rig.serial(*slot), &Storage::Memory)?;
+            provision::fill_flash(&mut controller, flash, scenario)?;
+            array.insert(index(*slot), controller)?;
+        }
+        let slots = rig.slots().count();
+        let host = Host::new(slots, timing(scenario), usize_of(block_bytes(scenario)));
+        let mut player = Player {
+            scenario,
+            stage: Stage::new(array, host, declared(scenario)),
+            pulled: BTreeMap::new(),
+            live_slots: vec![false; slots],
+            marks: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            armed: BTreeMap::new(),
+            reported: 0,
+        };
+        player.mark(String::new());
+        Ok(player)
+    }
+
+    /// The stage.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// The stage, for a sweep that cuts power of its own.
+    pub fn stage_mut(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    /// Plays step `index` and says how everything in it that can fail ended.
+    ///
+    /// # Errors
+    /// The bench cannot go on.
+    pub fn play_step(
+        &mut self,
+        index: usize,
+        say: &mut dyn FnMut(Line),
+    ) -> Result<Vec<Answered>, PlayError> {
+        let scenario = self.scenario;
+        let Some(step) = scenario.steps.get(index) else { return Ok(Vec::new()) };
+        say(Line::of(
+            &scenario.id,
+            Record::StepStarted { step: index, line: step.line, text: step.text.clone() },
+        ));
+        let answers = self.act(index, step);
+        self.report_new(say);
+        let answers = answers?;
+        for answer in &answers {
+            say(Line::of(
+                &scenario.id,
+                Record::Expectation {
+                    id: scenario.expectation_id(index, answer.part),
+                    line: step.line,
+                    passed: answer.passed,
+                    message: answer.message.clone(),
+                    proves: step.proves.clone(),
+                },
+            ));
+        }
+        Ok(answers)
+    }
+
+    /// Says what was added to the timeline since the last call.
+    pub fn report_new(&mut self, say: &mut dyn FnMut(Line)) {
+        for entry in self.stage.timeline().iter().skip(self.reported) {
+            say(Line::of(
+                &self.scenario.id,
+                Record::Happened {
+                    time: entry.at,
+                    place: entry.who.clone(),
+                    text: entry.what.clone(),
+                },
+            ));
+        }
+        self.reported = self.stage.timeline().len();
+    }
+
+    /// Everything as a value. `base`, an earlier one, makes it smaller.
+    ///
+    /// # Errors
+    /// An engine cannot be checkpointed.
+    pub fn keep(&mut self, base: Option<&Kept>) -> Result<Kept, PlayError> {
+        Ok(Kept {
+            stage: self.stage.save(base.map(|base| &base.stage))?,
+            pulled: self.pulled.clone(),
+            live_slots: self.live_slots.clone(),
+            marks: self.marks.clone(),
+        })
+    }
+
+    /// Back to what [`Player::keep`] saw.
+    ///
+    /// # Errors
+    /// It is of another rig.
+    pub fn bring_back(&mut self, kept: &Kept) -> Result<(), PlayError> {
+        self.stage.restore(&kept.stage)?;
+        self.pulled.clone_from(&kept.pulled);
+        self.live_slots.clone_from(&kept.live_slots);
+        self.marks.clone_from(&kept.marks);
+        self.armed.clear();
+        self.reported = self.reported.min(self.stage.timeline().len());
+        Ok(())
+    }
+
+    /// Latest instant of the story.
+    fn limit(&self) -> Nanos {
+        self.scenario.limit.0
+    }
+}
+
+/// Position of a slot.
+fn index(slot: Slot) -> usize {
+    usize_of(slot.index())
+}
+
+fn usize_of(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn domain(units: &[Unit]) -> PowerDomain {
+    PowerDomain::of(units)
+}
+
+/// The first workload of the scenario.
+fn workload(scenario: &Scenario) -> Option<&crate::scenario::Workload> {
+    scenario.steps.iter().find_map(|step| match &step.action {
+        Action::Host(HostAction::Start(workload)) => Some(workload),
+        _ => None,
+    })
+}
+
+fn block_bytes(scenario: &Scenario) -> u32 {
+    workload(scenario).map_or(USUAL_BLOCK_BYTES, |workload| workload.block_bytes)
+}
+
+fn timing(scenario: &Scenario) -> Timing {
+    let mut timing = Timing::default();
+    if let Some(workload) = workload(scenario) {
+        timing.path_timeout = workload.path_timeout.0;
+    }
+    timing
+}
+
+fn declared(scenario: &Scenario) -> Declared {
+    Declared { waived: scenario.waived.iter().map(|(invariant, _)| *invariant).collect() }
+}
+
+/// A step's answer.
+fn answered(part: &'static str, passed: bool, message: String) -> Answered {
+    Answered { part, message, passed }
+}
+
+/// Steps that only act can still fail; they answer under their verb.
+fn failed(step: &Step, message: String) -> Vec<Answered> {
+    vec![answered(step.verb, false, message)]
+}

@@ -1,0 +1,325 @@
+//! What is in flash and on the array before the first instruction: what a factory would do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use devices::block::{BlockCore, Request};
+use devices::power::{PowerLoss, Shape, mix};
+use devices::shelf::Shelf;
+use devices::time::Nanos;
+use emulator::board::Controller;
+use emulator::rig::Rig;
+use image::{ImageHeader, Kind, Package, Record, Version};
+use image_pack as pack;
+use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
+use thiserror::Error;
+
+use crate::firmware;
+use crate::scenario::Scenario;
+use crate::scenario::contents::{
+    ArrayContents, BankContents, Build, Damage, FlashContents, PackageContents,
+};
+
+/// Seed of the bench's own signing key: every reference image is signed with it, so that a board
+/// which demands signatures can be tried. It protects nothing.
+pub const SIGNING_SEED: [u8; 32] = *b"arraybench reference signing key";
+
+/// Calendar of factory programming: the second day of 2001.
+const FACTORY_S: u64 = 978_393_600;
+/// Name of the controllers' software in the store.
+const PACKAGE_NAME: [u8; 16] = *b"controller\0\0\0\0\0\0";
+const ARRAY_IDENTITY: u64 = u64::from_le_bytes(*b"AB-ARRAY");
+/// Shelf port of the factory, which no controller has.
+const FACTORY_PORT: usize = usize::MAX;
+
+/// Contents that cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A build this program does not carry.
+    #[error("there is no reference build {version} of {kind}")]
+    Missing {
+        /// Level.
+        kind: Kind,
+        /// Version asked for.
+        version: String,
+    },
+    /// A file that cannot be read.
+    #[error("{}: cannot be read", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Bytes that are no image.
+    #[error("{name} is no image: {why}")]
+    Image {
+        /// Whose bytes.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An image larger than its bank.
+    #[error("{name} has {bytes} bytes, its bank {bank}")]
+    TooLarge {
+        /// Whose bytes.
+        name: String,
+        /// How many.
+        bytes: usize,
+        /// Room.
+        bank: u64,
+    },
+    /// The medium refused.
+    #[error("the array's system area cannot be filled: {0}")]
+    Shelf(String),
+    /// The file behind a medium failed.
+    #[error(transparent)]
+    Medium(#[from] devices::medium::MediumError),
+}
+
+fn bad(name: impl ToString, why: impl ToString) -> BuildError {
+    BuildError::Image { name: name.to_string(), why: why.to_string() }
+}
+
+/// The boot ROM of a rig's boards.
+pub(super) fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
+    if rig.board.rom.contains('/') {
+        let path = PathBuf::from(&rig.board.rom);
+        return std::fs::read(&path)
+            .map(Arc::from)
+            .map_err(|source| BuildError::File { path, source });
+    }
+    let l1 = firmware::all().iter().find(|firmware| firmware.kind == Kind::L1);
+    let missing = BuildError::Missing { kind: Kind::L1, version: rig.board.rom.clone() };
+    l1.map(|l1| Arc::from(l1.bytes)).ok_or(missing)
+}
+
+/// The image file of a build, signed, as a vendor delivers it.
+fn image_of(build: &Build, kind: Kind) -> Result<Vec<u8>, BuildError> {
+    match build {
+        Build::Reference(version) => {
+            // A bad build differs in L3 only; its L2 is that of the version it pretends to be.
+            let number = version.split('-').next().unwrap_or(version);
+            let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
+            let missing = || BuildError::Missing { kind, version: version.clone() };
+            let mut file = found.ok_or_else(missing)?.bytes.to_vec();
+            pack::sign(&mut file, &SIGNING_SEED).map_err(|error| bad(version, error))?;
+            Ok(file)
+        }
+        Build::File(path) => std::fs::read(path)
+            .map_err(|source| BuildError::File { path: path.clone(), source }),
+    }
+}
+
+/// An image with something wrong with it.
+fn damaged(
+    build: &Build,
+    kind: Kind,
+    damage: Option<Damage>,
+    seed: u64,
+) -> Result<Vec<u8>, BuildError> {
+    let mut file = match damage {
+        Some(Damage::WrongKind) => {
+            let other = if kind == Kind::L2 { Kind::L3 } else { Kind::L2 };
+            image_of(build, other)?
+        }
+        _ => image_of(build, kind)?,
+    };
+    match damage {
+        None | Some(Damage::WrongKind) => {}
+        Some(Damage::BitFlips(bits)) => {
+            let body = (file.len() - image::HEADER_SIZE) as u64 * 8;
+            for nth in 0..bits {
+                let bit = mix(seed, u64::from(nth)) % body.max(1);
+                let at = image::HEADER_SIZE + usize::try_from(bit / 8).unwrap_or(0);
+                if let Some(byte) = file.get_mut(at) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+        }
+        Some(Damage::WrongLength) => {
+            let mut header = ImageHeader::parse(&file).map_err(|error| bad(build, error))?;
+            header.body_length += 4096;
+            file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
+        }
+        Some(Damage::Truncated) => {
+            let half = file.len() / 2;
+            file[half..].fill(0xff);
+        }
+        Some(Damage::Unsigned) => {
+            let mut header = ImageHeader::parse(&file).map_err(|error| bad(build, error))?;
+            header.signature = [0; 64];
+            file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
+        }
+        Some(Damage::Altered) => {
+            // The body and the digest over it, but not the signature, which only the vendor can
+            // make.
+            let at = file.len() - 1;
+            file[at] ^= 0x55;
+            let mut header = ImageHeader::parse(&file).map_err(|error| bad(build, error))?;
+            let body = &file[image::HEADER_SIZE..];
+            let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            header.body_digest = image::digest(&mut &*body, 0, length, &mut [0; 4096])
+                .map_err(|_| bad(build, "its body cannot be read"))?;
+            file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
+        }
+    }
+    Ok(file)
+}
+
+/// Fills a controller's flash as `contents` says.
+pub(super) fn fill_flash(
+    controller: &mut Controller,
+    contents: &FlashContents,
+    scenario: &Scenario,
+) -> Result<(), BuildError> {
+    for bank in scenario.rig.board.flash.bank_table() {
+        let Some(BankContents::Image { build, sequence, damage }) =
+            contents.get(&(bank.level, bank.bank))
+        else {
+            continue;
+        };
+        let kind = if bank.level == 2 { Kind::L2 } else { Kind::L3 };
+        let mut file = damaged(build, kind, *damage, scenario.seed)?;
+        let name = format!("{build} in {}", bank.name());
+        let record = Record {
+            sequence: *sequence,
+            programmed_s: FACTORY_S + u64::from(*sequence) * 60,
+        };
+        pack::stamp(&mut file, record).map_err(|error| bad(&name, error))?;
+        if file.len() as u64 > bank.size.0 {
+            return Err(BuildError::TooLarge { name, bytes: file.len(), bank: bank.size.0 });
+        }
+        let chip = usize::try_from(bank.chip).unwrap_or(usize::MAX);
+        if let Some(chip) = controller.flash.chips_mut().get_mut(chip) {
+            chip.preload(bank.offset.0, &file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a package, as they lie on service media.
+///
+/// # Errors
+/// A build is missing or is no image.
+pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, BuildError> {
+    // What can be wrong with one image is wrong with the L3 of the package.
+    let l2 = damaged(&contents.l2, Kind::L2, None, seed)?;
+    let l3 = match contents.damage {
+        Some(Damage::BitFlips(_) | Damage::Truncated | Damage::WrongLength) | None => {
+            damaged(&contents.l3, Kind::L3, None, seed)?
+        }
+        damage => damaged(&contents.l3, Kind::L3, damage, seed)?,
+    };
+    let version = Version::parse(&contents.l3.to_string())
+        .or_else(|_| ImageHeader::parse(&l3).map(|header| header.version))
+        .map_err(|error| bad(&contents.l3, error))?;
+    let images: Vec<&[u8]> = match contents.damage {
+        // Two L2 parts cannot be packed; the L3 is simply not there.
+        Some(Damage::WrongKind) => vec![&l2],
+        _ => vec![&l2, &l3],
+    };
+    let mut file = pack::package(version, &images).map_err(|error| bad(&contents.l3, error))?;
+    match contents.damage {
+        Some(Damage::BitFlips(bits)) => {
+            for nth in 0..bits {
+                let bit = mix(seed, u64::from(nth)) % (file.len() as u64 * 8);
+                file[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
+            }
+        }
+        Some(Damage::Truncated) => {
+            let half = file.len() / 2;
+            file.truncate(half);
+        }
+        Some(Damage::WrongLength) => {
+            let mut package = Package::parse(&file).map_err(|error| bad("the package", error))?;
+            package.length += 512;
+            let manifest = package.encode();
+            file[..manifest.len()].copy_from_slice(&manifest);
+        }
+        _ => {}
+    }
+    Ok(file)
+}
+
+/// Fills the array's system area as the scenario says, with the shelf off before and after.
+pub(super) fn fill_shelf(shelf: &mut Shelf, scenario: &Scenario) -> Result<(), BuildError> {
+    let mut disk = FactoryDisk { shelf, now: Nanos::ZERO };
+    let problem = |error: &dyn std::fmt::Display| BuildError::Shelf(error.to_string());
+    let mut events = Vec::new();
+    disk.shelf.power_on(Nanos::ZERO, &mut events);
+    match &scenario.firmware.array {
+        ArrayContents::Absent => {}
+        ArrayContents::Foreign => {
+            let other = [b'\xa5'; SECTOR_SIZE * 8];
+            for copy in [0, 32] {
+                disk.write(copy, &other).map_err(|_| problem(&"write failed"))?;
+            }
+            disk.flush().map_err(|_| problem(&"flush failed"))?;
+        }
+        ArrayContents::Package(package) => {
+            let whole = PackageContents { damage: None, ..package.clone() };
+            let bytes = package_bytes(&whole, scenario.seed)?;
+            let catalogue = Catalogue::new(ARRAY_IDENTITY);
+            let mut install = Install::new(catalogue, PACKAGE_NAME, FACTORY_S);
+            let catalogue = install
+                .run(&mut disk, &mut bytes.as_slice(), &[], &mut [0; 4096])
+                .map_err(|error| BuildError::Shelf(error.as_str().to_owned()))?;
+            // Damage comes after installation, which would have refused it.
+            if let (Some(_), Some(entry)) = (package.damage, catalogue.preferred()) {
+                let mut bytes = package_bytes(package, scenario.seed)?;
+                bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
+                disk.write(entry.extent.first, &bytes).map_err(|_| problem(&"write failed"))?;
+                disk.flush().map_err(|_| problem(&"flush failed"))?;
+            }
+        }
+    }
+    let loss = PowerLoss { now: disk.now, shape: Shape::Done, seed: 0 };
+    disk.shelf.power_lost(loss, &mut events);
+    disk.shelf.forget_history();
+    Ok(())
+}
+
+/// The shelf as the factory's block device: every request is driven to its end at once.
+struct FactoryDisk<'a> {
+    shelf: &'a mut Shelf,
+    now: Nanos,
+}
+
+impl FactoryDisk<'_> {
+    fn request(&mut self, request: Request) -> Result<Vec<u8>, IoError> {
+        let mut events = Vec::new();
+        let ticket = self.shelf.submit(self.now, FACTORY_PORT, request, &mut events);
+        loop {
+            self.shelf.advance(self.now, &mut events);
+            let answers = self.shelf.take_completions(self.now, FACTORY_PORT);
+            if let Some(answer) = answers.into_iter().find(|answer| answer.ticket == ticket) {
+                return answer.result.map_err(|_| IoError);
+            }
+            self.now = self.shelf.deadline().ok_or(IoError)?.max(self.now);
+        }
+    }
+}
+
+impl BlockDevice for FactoryDisk<'_> {
+    fn sectors(&self) -> u64 {
+        BlockCore::sectors(self.shelf)
+    }
+
+    fn read(&mut self, sector: u64, into: &mut [u8]) -> Result<(), IoError> {
+        let sectors = u32::try_from(into.len() / SECTOR_SIZE).map_err(|_| IoError)?;
+        let data = self.request(Request::Read { sector, sectors })?;
+        into.copy_from_slice(data.get(..into.len()).ok_or(IoError)?);
+        Ok(())
+    }
+
+    fn write(&mut self, sector: u64, from: &[u8]) -> Result<(), IoError> {
+        self.request(Request::Write { sector, data: from.to_vec() }).map(drop)
+    }
+
+    fn flush(&mut self) -> Result<(), IoError> {
+        self.request(Request::Flush).map(drop)
+    }
+}
