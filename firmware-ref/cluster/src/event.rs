@@ -15,6 +15,8 @@ pub enum Cause {
     PartnerLeft,
     /// The master was put into reset from here.
     PartnerStopped,
+    /// The master gave it up for this controller, or this one for another.
+    Handover,
     /// Another controller took the master lock.
     Deposed,
 }
@@ -26,6 +28,7 @@ impl Cause {
             Cause::PartnerLost => "partner-lost",
             Cause::PartnerLeft => "partner-left",
             Cause::PartnerStopped => "partner-stopped",
+            Cause::Handover => "handover",
             Cause::Deposed => "deposed",
         }
     }

@@ -10,6 +10,9 @@ use crate::{HEARTBEAT_PERIOD_NS, PARTNER_LOSS_NS, SLOTS_MAX};
 /// Most actions that one input can cause, several times over.
 const ACTIONS_MAX: usize = 32;
 
+/// What a controller sent before it stopped has arrived by then; none is back so soon.
+const IN_FLIGHT_NS: u64 = 20_000_000;
+
 /// A midplane lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
@@ -144,7 +147,13 @@ pub struct Cluster {
     barred: bool,
     /// Why the next change of role happens.
     cause: Cause,
+    /// The master that was asked to hand over to this controller.
+    heir_of: Option<u8>,
+    /// This controller handed over and does not seek mastery before then.
+    abstains_until_ns: u64,
     partners: [Option<Partner>; SLOTS_MAX],
+    /// Until then, what the controller in a slot says is from before it stopped.
+    deaf_until_ns: [u64; SLOTS_MAX],
     actions: Deque<Action, ACTIONS_MAX>,
 }
 
@@ -162,7 +171,10 @@ impl Cluster {
             declared: None,
             barred: false,
             cause: Cause::PartnerLost,
+            heir_of: None,
+            abstains_until_ns: 0,
             partners: [None; SLOTS_MAX],
+            deaf_until_ns: [0; SLOTS_MAX],
             actions: Deque::new(),
         }
     }
@@ -201,6 +213,16 @@ impl Cluster {
         self.partner(slot).is_some_and(|p| p.heartbeat.is_some())
     }
 
+    /// Whether the controller in `slot` serves the logical unit, as far as is known.
+    pub fn serves_lun(&self, slot: u8) -> bool {
+        if slot == self.configuration.slot {
+            return self.owns_lun;
+        }
+        self.partner(slot)
+            .and_then(|p| p.heartbeat)
+            .is_some_and(|heartbeat| heartbeat.owns_lun)
+    }
+
     /// The version that the operational controller in `slot` runs.
     pub fn version_of(&self, slot: u8) -> Option<Version> {
         if slot == self.configuration.slot {
@@ -230,6 +252,12 @@ impl Cluster {
         if self.state != State::Operational {
             return;
         }
+        self.give_up();
+        self.state = State::Leaving;
+        self.send();
+    }
+
+    fn give_up(&mut self) {
         if self.owns_lun {
             self.stop_serving();
             self.act(Action::Lock(Lock::Lun0, LockVerb::Release));
@@ -237,8 +265,29 @@ impl Cluster {
         if self.role == Some(Role::Master) {
             self.act(Action::Lock(Lock::Master, LockVerb::Release));
         }
-        self.state = State::Leaving;
-        self.send();
+    }
+
+    /// The master in `slot` is asked to step down for this controller. False when there is nothing to
+    /// hand over.
+    pub fn succeed(&mut self, slot: u8) -> bool {
+        let master = self.role_of(slot) == Some(Role::Master) && !self.barred;
+        if master && self.role == Some(Role::Alternate) {
+            self.heir_of = Some(slot);
+        }
+        self.heir_of == Some(slot)
+    }
+
+    /// A partner asks this controller to step down: it gives everything up but goes on as an alternate,
+    /// so that hosts hear from it where to go.
+    pub fn step_down(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        if self.state != State::Operational || self.role != Some(Role::Master) {
+            return;
+        }
+        self.give_up();
+        self.abstains_until_ns = self.now_ns.saturating_add(PARTNER_LOSS_NS);
+        self.cause = Cause::Handover;
+        self.become_role(Role::Alternate);
     }
 
     /// Time has come to `now_ns`. All messages that arrived before must have been given in.
@@ -268,7 +317,8 @@ impl Cluster {
     pub fn heard(&mut self, now_ns: u64, heartbeat: &Heartbeat) {
         self.now_ns = self.now_ns.max(now_ns);
         let slot = heartbeat.slot;
-        if slot == self.configuration.slot || usize::from(slot) >= SLOTS_MAX {
+        let deaf_until_ns = self.deaf_until_ns.get(usize::from(slot));
+        if slot == self.configuration.slot || deaf_until_ns.is_none_or(|at| self.now_ns < *at) {
             return;
         }
         if heartbeat.state != State::Operational {
@@ -301,6 +351,11 @@ impl Cluster {
             if self.role == Some(Role::Master) {
                 self.deposed();
             }
+        }
+        if self.heir_of == Some(slot) && heartbeat.role != Some(Role::Master) {
+            self.heir_of = None;
+            self.cause = Cause::Handover;
+            self.act(Action::Lock(Lock::Master, LockVerb::Acquire));
         }
     }
 
@@ -335,7 +390,8 @@ impl Cluster {
     }
 
     /// The controller in `slot` was put into reset from here.
-    pub fn stopped(&mut self, slot: u8) {
+    pub fn stopped(&mut self, now_ns: u64, slot: u8) {
+        self.now_ns = self.now_ns.max(now_ns);
         self.lose(slot, Cause::PartnerStopped);
     }
 
@@ -401,6 +457,7 @@ impl Cluster {
             return;
         }
         let same_tenure = self.role.is_some() && answer.epoch == self.epoch;
+        let silent = self.cause == Cause::PartnerLost;
         self.epoch = answer.epoch;
         if self.role.is_none() {
             self.become_role(Role::Alternate);
@@ -408,8 +465,9 @@ impl Cluster {
         if self.partner(owner).is_some() {
             return;
         }
-        if same_tenure {
-            // It fell silent and still has the lock: it hangs.
+        if same_tenure && silent {
+            // It fell silent and still has the lock: it hangs. One that said that it leaves is believed only
+            // when the lock is free: that may have been a message from before its reset.
             self.act(Action::Lock(Lock::Master, LockVerb::Take));
         } else if let Some(place) = self.partners.get_mut(usize::from(owner)) {
             // It has as long as any partner to show that it lives.
@@ -451,6 +509,11 @@ impl Cluster {
 
     /// A partner is no longer there; if nobody is master now, the lowest alternate becomes it.
     fn lose(&mut self, slot: u8, cause: Cause) {
+        if cause != Cause::PartnerLost
+            && let Some(deaf_until_ns) = self.deaf_until_ns.get_mut(usize::from(slot))
+        {
+            *deaf_until_ns = self.now_ns.saturating_add(IN_FLIGHT_NS);
+        }
         let lost = self
             .partners
             .get_mut(usize::from(slot))
@@ -472,7 +535,8 @@ impl Cluster {
         let has_master = self.role != Some(Role::Alternate)
             || others.any(|p| p.heartbeat.is_none_or(|h| h.role == Some(Role::Master)));
         let lowest = (0..self.configuration.slot).all(|lower| self.partner(lower).is_none());
-        if !has_master && lowest && !self.barred {
+        let abstains = self.now_ns < self.abstains_until_ns;
+        if !has_master && lowest && !self.barred && !abstains {
             self.act(Action::Lock(Lock::Master, LockVerb::Acquire));
         }
     }

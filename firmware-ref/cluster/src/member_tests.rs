@@ -270,12 +270,52 @@ fn a_master_that_leaves_is_followed_at_once() {
 }
 
 #[test]
+fn a_master_that_is_asked_hands_over_and_goes_on_as_alternate() {
+    let mut chassis = Chassis::up(&["1.0", "1.0"]);
+    assert!(chassis.nodes[1].cluster.succeed(0));
+    let now_ns = chassis.now_ns;
+    chassis.nodes[0].cluster.step_down(now_ns);
+    chassis.act(0);
+    assert_eq!(chassis.serving(), [1]);
+    assert!(chassis.traced(0, "role-changed role=alternate cause=handover"));
+    assert!(chassis.traced(1, "role-changed role=master cause=handover"));
+    chassis.run(2000 * MS);
+    assert_eq!(chassis.serving(), [1]);
+    assert!(!chassis.nodes[1].cluster.succeed(0), "nothing to hand over");
+}
+
+#[test]
+fn a_handover_that_nobody_takes_is_taken_back() {
+    let mut chassis = Chassis::up(&["1.0", "1.0"]);
+    let now_ns = chassis.now_ns;
+    chassis.nodes[0].cluster.step_down(now_ns);
+    chassis.act(0);
+    assert!(chassis.serving().is_empty());
+    chassis.run(1000 * MS);
+    assert_eq!(chassis.serving(), [0]);
+}
+
+#[test]
 fn a_master_stopped_from_here_is_followed_at_once() {
     let mut chassis = Chassis::up(&["1.0", "1.0"]);
     chassis.off(0);
-    chassis.nodes[1].cluster.stopped(0);
+    let now_ns = chassis.now_ns;
+    chassis.nodes[1].cluster.stopped(now_ns, 0);
     chassis.act(1);
     assert_eq!(chassis.serving(), [1]);
+    // Its last heartbeat arrives after that: it is not operational for it.
+    let late = Heartbeat {
+        slot: 0,
+        state: State::Operational,
+        role: Some(Role::Master),
+        owns_lun: true,
+        understands_2: false,
+        epoch: 1,
+        version: version("1.0"),
+        boots: None,
+    };
+    chassis.nodes[1].cluster.heard(now_ns + 1, &late);
+    assert!(!chassis.nodes[1].cluster.is_operational(0));
 }
 
 #[test]
@@ -290,6 +330,27 @@ fn a_master_back_before_it_was_missed_is_not_fenced() {
     assert!(!chassis.nodes[0].fenced);
     chassis.run(1000 * MS);
     assert!(chassis.nodes[0].fenced, "it never spoke");
+}
+
+#[test]
+fn a_farewell_from_before_a_reset_fences_nobody() {
+    let mut chassis = Chassis::up(&["1.0", "1.0"]);
+    let farewell = Heartbeat {
+        slot: 0,
+        state: State::Leaving,
+        role: Some(Role::Master),
+        owns_lun: false,
+        understands_2: false,
+        epoch: 1,
+        version: version("1.0"),
+        boots: None,
+    };
+    let now_ns = chassis.now_ns;
+    chassis.nodes[1].cluster.heard(now_ns, &farewell);
+    chassis.act(1);
+    chassis.run(2000 * MS);
+    assert!(!chassis.nodes[0].fenced);
+    assert_eq!(chassis.serving(), [0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 14 | 1 | kind: 1 heartbeat, 2 read request, 3 read answer |
+//! | 14 | 1 | kind: 1 heartbeat, 2 read request, 3 read answer, 4 request to step down |
 //! | 15 | 1 | format of the kind |
 //! | 16 | 1 | sender's slot |
 //! | 17 | … | by kind |
@@ -18,6 +18,8 @@ use crate::SLOTS_MAX;
 
 /// Ethernet type of the backplane (IEEE 802 local experimental 1).
 pub const ETHERTYPE: u16 = 0x88b5;
+/// Whoever is operational shall answer.
+pub const ANYBODY: u8 = 0xff;
 /// Bytes that one read request can ask for.
 pub const READ_MAX: usize = 8192;
 
@@ -27,6 +29,7 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 const KIND_HEARTBEAT: u8 = 1;
 const KIND_READ: u8 = 2;
 const KIND_DATA: u8 = 3;
+const KIND_STEP_DOWN: u8 = 4;
 const VERSION_SIZE: usize = image::LABEL_SIZE;
 
 const FLAG_OWNS_LUN: u8 = 1 << 0;
@@ -95,6 +98,8 @@ pub enum Message<'a> {
     Read {
         /// The sender's slot.
         slot: u8,
+        /// Who shall answer: a slot, or [`ANYBODY`].
+        to: u8,
         /// First byte in the package.
         offset: u32,
         /// Bytes wanted.
@@ -112,6 +117,13 @@ pub enum Message<'a> {
         total: u32,
         /// The bytes; fewer than wanted at the end of the package.
         bytes: &'a [u8],
+    },
+    /// The sender wants the receiver to give up the logical unit, because it is about to be stopped.
+    StepDown {
+        /// The sender's slot.
+        slot: u8,
+        /// Whom it is for.
+        to: u8,
     },
 }
 
@@ -222,10 +234,18 @@ impl Heartbeat {
 }
 
 /// The frame that asks the partners for a part of their package.
-pub fn read_request(slot: u8, offset: u32, length: u32) -> Frame {
+pub fn read_request(slot: u8, to: u8, offset: u32, length: u32) -> Frame {
     let mut frame = Frame::new(station(slot), KIND_READ, 1, slot);
+    frame.push(&[to]);
     frame.push(&offset.to_le_bytes());
     frame.push(&length.to_le_bytes());
+    frame
+}
+
+/// The frame that asks the controller in `to` to give up the logical unit.
+pub fn step_down_request(slot: u8, to: u8) -> Frame {
+    let mut frame = Frame::new(station(slot), KIND_STEP_DOWN, 1, slot);
+    frame.push(&[to]);
     frame
 }
 
@@ -253,8 +273,9 @@ pub fn parse(frame: &[u8], newest_format: u8) -> Option<Message<'_>> {
         }
         (KIND_READ, 1) => Some(Message::Read {
             slot,
-            offset: u32::from_le_bytes(field(body, 0)?),
-            length: u32::from_le_bytes(field(body, 4)?),
+            to: *body.first()?,
+            offset: u32::from_le_bytes(field(body, 1)?),
+            length: u32::from_le_bytes(field(body, 5)?),
         }),
         (KIND_DATA, 1) => Some(Message::Data {
             slot,
@@ -262,6 +283,10 @@ pub fn parse(frame: &[u8], newest_format: u8) -> Option<Message<'_>> {
             offset: u32::from_le_bytes(field(body, 1)?),
             total: u32::from_le_bytes(field(body, 5)?),
             bytes: body.get(9..)?,
+        }),
+        (KIND_STEP_DOWN, 1) => Some(Message::StepDown {
+            slot,
+            to: *body.first()?,
         }),
         _ => None,
     }
@@ -310,9 +335,10 @@ mod tests {
 
     #[test]
     fn reads_read_back() {
-        let frame = read_request(2, 100, 8192);
+        let frame = read_request(2, ANYBODY, 100, 8192);
         let expected = Message::Read {
             slot: 2,
+            to: ANYBODY,
             offset: 100,
             length: 8192,
         };
@@ -329,6 +355,9 @@ mod tests {
             bytes: &[7, 8],
         };
         assert_eq!(parse(&frame, 1), Some(expected));
+        let frame = step_down_request(1, 0);
+        let expected = Message::StepDown { slot: 1, to: 0 };
+        assert_eq!(parse(frame.as_bytes(), 1), Some(expected));
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! The store as a whole: what it is taken for, and that no loss of power takes it.
 
 use boot::{PackageSink, Publication};
-use image_pack::{self as pack, Recipe};
 use image::{Kind, ReadAt, Requirements, Trust, Version};
+use image_pack::{self as pack, Recipe};
 
 use crate::simulated_disk::{SimulatedDisk, mix};
 use crate::*;

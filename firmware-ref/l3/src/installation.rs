@@ -1,0 +1,136 @@
+//! `boot -i`: from service media into the array, step by step between everything else.
+
+use system_area::{Condition, Install, InstallError, Progress};
+
+use crate::application::Context;
+use crate::chassis::Chassis;
+use crate::host_port::HostPort;
+use crate::publish::{PACKAGE_NAME, SYSTEM_AREA_LOCK, new_catalogue};
+use crate::source::{declaration, look, media};
+use runtime::board_control::LockAction;
+use system_area::BlockDevice;
+
+/// An installation, if one is going on.
+#[derive(Debug, Default)]
+pub(crate) struct Installation {
+    install: Option<Install>,
+}
+
+/// Why an installation does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// One is going on.
+    Running,
+    /// There is no medium.
+    NoMedium,
+    /// Another controller writes.
+    Locked,
+    /// The array does not answer.
+    Unreachable,
+    /// What is there would be lost.
+    Invalid(&'static str),
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Refusal::Running => f.write_str("an installation is running"),
+            Refusal::NoMedium => f.write_str("no service media"),
+            Refusal::Locked => f.write_str("another controller is writing the system area"),
+            Refusal::Unreachable => f.write_str("the array does not answer"),
+            Refusal::Invalid(cause) => write!(
+                f,
+                "the system area is not usable ({cause}); boot -i -f overwrites it"
+            ),
+        }
+    }
+}
+
+impl Installation {
+    pub(crate) fn is_running(&self) -> bool {
+        self.install.is_some()
+    }
+
+    /// Begins; the answer to the operator comes from [`Installation::step`]. `force` gives up what an
+    /// unusable system area may hold.
+    pub(crate) fn begin(&mut self, context: &mut Context<'_>, force: bool) -> Result<(), Refusal> {
+        let hardware = context.hardware;
+        if self.is_running() {
+            return Err(Refusal::Running);
+        }
+        if hardware.media().sectors() == 0 {
+            return Err(Refusal::NoMedium);
+        }
+        let control = &hardware.control;
+        let lock = control.lock(SYSTEM_AREA_LOCK, LockAction::Acquire);
+        if lock.is_ok_and(|lock| lock.refused) {
+            return Err(Refusal::Locked);
+        }
+        let found = match look(hardware, context.work) {
+            Condition::Present(catalogue) => Ok(catalogue),
+            Condition::Absent => Ok(new_catalogue(hardware)),
+            Condition::Invalid(_) if force => Ok(new_catalogue(hardware)),
+            Condition::Invalid(damage) => Err(Refusal::Invalid(damage.as_str())),
+            Condition::Unreachable => Err(Refusal::Unreachable),
+        };
+        match found {
+            Ok(catalogue) => {
+                let now_s = control.calendar_s();
+                self.install = Some(Install::new(catalogue, PACKAGE_NAME, now_s));
+                Ok(())
+            }
+            Err(refusal) => {
+                release(context);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Does a piece of it.
+    pub(crate) fn step(
+        &mut self,
+        context: &mut Context<'_>,
+        chassis: &mut Chassis,
+        host_port: &mut HostPort,
+    ) {
+        let Some(install) = &mut self.install else {
+            return;
+        };
+        let hardware = context.hardware;
+        let requirements = hardware.package_requirements();
+        let (mut array, mut source) = (hardware.array(), media(hardware));
+        match install.step(&mut array, &mut source, &requirements, context.work) {
+            Ok(Progress::Finished) => {
+                let catalogue = *install.catalogue();
+                self.install = None;
+                release(context);
+                if let Some(preferred) = catalogue.preferred() {
+                    let version = preferred.package.version;
+                    let control = &hardware.control;
+                    control.trace(format_args!("package-installed version={version}"));
+                    hardware.say(format_args!("installed {version}"));
+                }
+                chassis.declare(context, declaration(&catalogue), host_port);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.install = None;
+                release(context);
+                let cause = error.as_str();
+                let control = &hardware.control;
+                control.trace(format_args!("package-refused cause={cause}"));
+                match error {
+                    InstallError::Source(defect) => {
+                        hardware.say(format_args!("error: package refused: {defect}"));
+                    }
+                    _ => hardware.say(format_args!("error: package refused: {cause}")),
+                }
+            }
+        }
+    }
+}
+
+fn release(context: &Context<'_>) {
+    let control = &context.hardware.control;
+    let _free_after_reset = control.lock(SYSTEM_AREA_LOCK, LockAction::Release);
+}
