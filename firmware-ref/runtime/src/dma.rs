@@ -16,15 +16,13 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// The arena is used up.
 pub fn allocate(length: usize, alignment: usize) -> Result<NonNull<u8>, DeviceError> {
     let (start, end) = arena::bounds();
-    let next = NEXT.load(Ordering::Relaxed).max(start);
-    let taken = next
-        .checked_next_multiple_of(alignment.max(1))
-        .and_then(|from| Some((from, from.checked_add(length)?)))
-        .filter(|&(_, to)| to <= end);
-    let Some((from, to)) = taken else {
-        return Err(DeviceError::OutOfMemory);
+    let mut from = 0;
+    let take = |next: usize| {
+        from = next.max(start).checked_next_multiple_of(alignment.max(1))?;
+        from.checked_add(length).filter(|to| *to <= end)
     };
-    NEXT.store(to, Ordering::Relaxed);
+    NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        .map_err(|_| DeviceError::OutOfMemory)?;
     let pointer = NonNull::new(from as *mut u8).ok_or(DeviceError::OutOfMemory)?;
     // SAFETY: the range lies in the arena, which nothing but this function hands out, and it was
     // not handed out before. A device looks at its used ring as soon as the ring is set up, so

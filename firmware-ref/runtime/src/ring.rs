@@ -274,3 +274,120 @@ fn index(descriptor: usize) -> u16 {
 fn address(piece: NonNull<[u8]>) -> u64 {
     u64::try_from(piece.cast::<u8>().addr().get()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Small = Ring<8, 3>;
+
+    /// A slot of its own for each test: the table of pending answers is shared.
+    fn ring(slot: u8) -> (Slot, Small) {
+        let slot = Slot::for_test(slot);
+        let memory = allocate(RING_BYTES, RING_BYTES).expect("room for a ring");
+        let ring = Small::resume(&slot, 0, memory).expect("an empty ring is idle");
+        // The device of these tests is asked only when the test says so.
+        ring.store16(Small::USED_AT, USED_F_NO_NOTIFY);
+        (slot, ring)
+    }
+
+    fn piece(bytes: &'static [u8]) -> NonNull<[u8]> {
+        NonNull::from(bytes)
+    }
+
+    /// What a device does with the oldest request: answers `id`.
+    fn answer(ring: &Small, id: u32, written: u32) {
+        let index = ring.load16(Small::USED_AT + INDEX_AT);
+        let at = Small::USED_AT + RING_AT + usize::from(index) % 8 * USED_BYTES;
+        ring.store(at, &id.to_le_bytes());
+        ring.store(at + 4, &written.to_le_bytes());
+        ring.store16(Small::USED_AT + INDEX_AT, index.wrapping_add(1));
+    }
+
+    fn add(ring: &mut Small, slot: &Slot, place: usize) -> Result<(), DeviceError> {
+        // SAFETY: statics, which nothing writes.
+        unsafe {
+            ring.add(
+                slot,
+                place,
+                &[piece(b"head"), piece(b"")],
+                &[piece(b"answer")],
+            )
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_chain_in_its_place() {
+        let (slot, mut ring) = ring(20);
+        assert_eq!(Small::PLACES, 2);
+        add(&mut ring, &slot, 1).expect("the place is free");
+        let flags = |descriptor: usize| ring.load16(descriptor * DESCRIPTOR_BYTES + 12);
+        let length = |descriptor: usize| ring.load32(descriptor * DESCRIPTOR_BYTES + 8);
+        assert_eq!((flags(3), length(3)), (DESC_F_NEXT, 4));
+        assert_eq!(ring.load16(3 * DESCRIPTOR_BYTES + 14), 4, "the next one");
+        assert_eq!(
+            (flags(4), length(4)),
+            (DESC_F_WRITE, 6),
+            "the empty piece is left out"
+        );
+        assert_eq!(ring.load16(Small::available_entry(0)), 3, "the head");
+        assert_eq!(ring.load16(Small::AVAILABLE_AT + INDEX_AT), 1);
+        assert_eq!((ring.free_place(), ring.free_places()), (Some(0), 1));
+        assert_eq!(
+            add(&mut ring, &slot, 1),
+            Err(DeviceError::BadRequest),
+            "busy"
+        );
+        assert_eq!(
+            add(&mut ring, &slot, 2),
+            Err(DeviceError::BadRequest),
+            "no such place"
+        );
+    }
+
+    #[test]
+    fn answers_come_back_in_the_devices_order_past_the_end_of_the_counters() {
+        let (slot, mut ring) = ring(21);
+        for _ in 0..40_000 {
+            add(&mut ring, &slot, 0).expect("free");
+            add(&mut ring, &slot, 1).expect("free");
+            assert_eq!((ring.free_place(), ring.take()), (None, Ok(None)));
+            answer(&ring, 3, 6);
+            answer(&ring, 0, 1);
+            assert_eq!(ring.take(), Ok(Some((1, 6))));
+            assert_eq!(ring.take(), Ok(Some((0, 1))));
+            assert_eq!((ring.take(), ring.outstanding()), (Ok(None), 0));
+        }
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_the_devices_fault() {
+        let check = |id| {
+            let (slot, mut ring) = ring(22);
+            add(&mut ring, &slot, 0).expect("free");
+            answer(&ring, id, 0);
+            let wanted = if id == 0 {
+                Ok(Some((0, 0)))
+            } else {
+                Err(DeviceError::Broken)
+            };
+            assert_eq!(ring.take(), wanted, "id {id}");
+        };
+        // Its own; a middle descriptor; a place without a request; no place; no descriptor.
+        [0, 1, 3, 6, 8, u32::MAX].into_iter().for_each(check);
+    }
+
+    #[test]
+    fn only_an_idle_queue_is_taken_over() {
+        let (slot, mut before) = ring(19);
+        add(&mut before, &slot, 0).expect("free");
+        assert!(Small::resume(&slot, 0, before.memory).is_none());
+        answer(&before, 0, 5);
+        // The level before need not have looked at the answer.
+        let mut after = Small::resume(&slot, 0, before.memory).expect("idle");
+        assert_eq!(after.take(), Ok(None));
+        add(&mut after, &slot, 1).expect("free");
+        answer(&after, 3, 2);
+        assert_eq!(after.take(), Ok(Some((1, 2))));
+    }
+}

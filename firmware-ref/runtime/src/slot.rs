@@ -167,6 +167,15 @@ impl Slot {
         same.then_some(slot)
     }
 
+    /// A slot that no test reads or writes.
+    #[cfg(test)]
+    pub(crate) fn for_test(number: u8) -> Slot {
+        Slot {
+            number,
+            queue_selected: 0,
+        }
+    }
+
     /// The device may work from now on (virtio 1.4 §3.1.1 step 8).
     pub fn start(&self) {
         self.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
