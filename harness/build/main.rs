@@ -8,6 +8,7 @@ mod elf;
 mod pack;
 mod sources;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let programs = sources::programs(&workspace)?;
     let target = out.join("firmware-target");
-    build(&workspace, &target)?;
+    build(&workspace, &target, &programs)?;
 
     let mut table = String::from("&[\n");
     for program in &programs {
@@ -42,14 +43,28 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Runs cargo in the firmware's workspace as if nobody had called it from a build.
-fn build(workspace: &Path, target: &Path) -> Result<(), Box<dyn Error>> {
+///
+/// Package by package name, not the whole workspace: its host tools would switch on features, and with
+/// them the standard library, in what the firmware uses too.
+fn build(
+    workspace: &Path,
+    target: &Path,
+    programs: &[sources::Program],
+) -> Result<(), Box<dyn Error>> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(workspace)
-        .args(["build", "--release", "--locked", "--quiet", "--bins"])
+        .args(["build", "--release", "--locked", "--quiet"])
         .args(["--target", TRIPLE, "--target-dir"])
         .arg(target);
+    for program in programs {
+        command.args(["--bin", &program.binary]);
+    }
+    let packages: BTreeSet<_> = programs.iter().map(|program| program.kind).collect();
+    for kind in packages {
+        command.args(["--package", &format!("arraybench-{kind}")]);
+    }
     // Clippy, sanitizers and coverage come with flags and wrappers that are not meant for firmware.
     for (name, _) in env::vars_os() {
         if name.to_str().is_none_or(leaks_into_firmware) {

@@ -37,6 +37,9 @@ pub(crate) fn programs(workspace: &Path) -> Result<Vec<Program>, Box<dyn Error>>
     }];
     for kind in [Kind::L2, Kind::L3] {
         let folder = workspace.join(kind.as_str()).join("src/bin");
+        if !folder.is_dir() {
+            continue;
+        }
         let mut names = Vec::new();
         for entry in
             fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?

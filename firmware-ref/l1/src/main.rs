@@ -23,7 +23,7 @@ fn level1() -> ! {
     let error = match next_level::select(&control, flash.as_ref(), Level::L2) {
         Ok(chosen) => {
             next_level::trace_choice(&control, "l2-selected", &chosen.selection);
-            match chosen.start(&control, None) {
+            match chosen.start(&control, flash.as_ref(), None) {
                 Ok(never) => match never {},
                 Err(error) => error,
             }

@@ -47,8 +47,11 @@ pub const BUILD_2_0: Build = Build {
 /// Runs the level.
 pub fn run(build: &Build) -> ! {
     let handoff = Handoff::load();
-    let now_ns = handoff.map_or(0, |handoff| handoff.now_ns);
-    let control = match BoardControl::open(now_ns) {
+    let opened = match &handoff {
+        Some(handoff) => BoardControl::take_over(handoff),
+        None => BoardControl::open(0),
+    };
+    let control = match opened {
         Ok(control) => control,
         // Nobody to tell but the last-words port.
         Err(error) => panic!("board control: {error}"),
@@ -62,7 +65,7 @@ pub fn run(build: &Build) -> ! {
 
     let slots = Slots::discover();
     control.trace(format_args!("hardware-found slots={slots}"));
-    let flash = SpiController::open(number::FLASH).ok();
+    let flash = SpiController::take_over(number::FLASH, &handoff).ok();
     match post::run(build, &control, slots, flash.as_ref()) {
         Verdict::Passed => control.trace(format_args!("post-passed")),
         Verdict::Failed(unit) => {
@@ -74,7 +77,7 @@ pub fn run(build: &Build) -> ! {
     let error = match next_level::select(&control, flash.as_ref(), Level::L3) {
         Ok(chosen) => {
             next_level::trace_choice(&control, "l3-selected", &chosen.selection);
-            match chosen.start(&control, Some(handoff.l2)) {
+            match chosen.start(&control, flash.as_ref(), Some(handoff.l2)) {
                 Ok(never) => match never {},
                 Err(error) => error,
             }

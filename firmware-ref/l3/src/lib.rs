@@ -137,8 +137,11 @@ pub(crate) struct Running {
 /// Runs the level.
 pub fn run(build: &Build) -> ! {
     let handoff = Handoff::load();
-    let now_ns = handoff.map_or(0, |handoff| handoff.now_ns);
-    let control = match BoardControl::open(now_ns) {
+    let opened = match &handoff {
+        Some(handoff) => BoardControl::take_over(handoff),
+        None => BoardControl::open(0),
+    };
+    let control = match opened {
         Ok(control) => control,
         // Nobody to tell but the last-words port.
         Err(error) => panic!("board control: {error}"),

@@ -15,7 +15,7 @@ use image::{Defect, HEADER_SIZE, ImageHeader, Requirements, Trust};
 use runtime::board_control::BoardControl;
 use runtime::handoff::{Choice, Handoff, Reason};
 use runtime::spi_flash::read_regions;
-use runtime::{BankName, BankPlace, Identity, SpiController, ram};
+use runtime::{BankName, BankPlace, Identity, SpiController, number, ram};
 
 use crate::staged::Staged;
 
@@ -157,13 +157,15 @@ impl Chosen {
     }
 
     /// Loads the image, hands over to it, and lets it run. `l2` is the choice L1 made, for L2 to
-    /// pass on. All traces are delivered first: the next level resets board control.
+    /// pass on. All traces are delivered first: what comes next may be bad enough to crash at once.
+    /// Board control and flash stay live, because setting a device up costs a dozen exits.
     ///
     /// # Errors
     /// What was loaded is not what was chosen, or board control failed.
     pub fn start(
         mut self,
         control: &BoardControl,
+        flash: Option<&SpiController>,
         l2: Option<Choice>,
     ) -> Result<Infallible, StartError> {
         let header = self.selection.header;
@@ -171,18 +173,21 @@ impl Chosen {
             .ok_or(StartError::Load(Defect::LoadAddress(header.load_address)))?;
         load(&mut self.staged, &header, window).map_err(StartError::Load)?;
         control.wait(0, 0, Some(0)).map_err(|_| StartError::Board)?;
+        let mut live = 1 << number::BOARD_CONTROL;
+        if flash.is_some_and(SpiController::is_idle) {
+            live |= 1 << number::FLASH;
+        }
         let chosen = self.as_choice();
-        let handoff = match l2 {
-            None => Handoff {
-                now_ns: control.now_ns(),
-                l2: chosen,
-                l3: None,
-            },
-            Some(l2) => Handoff {
-                now_ns: control.now_ns(),
-                l2,
-                l3: Some(chosen),
-            },
+        let (l2, l3) = match l2 {
+            None => (chosen, None),
+            Some(l2) => (l2, Some(chosen)),
+        };
+        let now_ns = control.now_ns();
+        let handoff = Handoff {
+            now_ns,
+            live,
+            l2,
+            l3,
         };
         handoff.store();
         // SAFETY: the body was hashed where it lies, the parser has checked that the entry is inside

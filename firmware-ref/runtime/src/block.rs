@@ -6,16 +6,14 @@ use core::ptr::NonNull;
 use crate::board_control::BoardControl;
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::{Ring, Token};
+use crate::ring::Ring;
 use crate::slot::{Slot, kind};
 
 /// Bytes of a sector.
 pub const SECTOR_BYTES: usize = 512;
 
-const QUEUE_SIZE: usize = 64;
 /// Header, data, status.
-const PIECES: usize = 3;
-const PLACES: usize = QUEUE_SIZE / 2;
+type Requests = Ring<64, 3>;
 const HEADER_BYTES: usize = 16;
 const STATUS_AT: usize = 16;
 const PLACE_BYTES: usize = 32;
@@ -59,9 +57,8 @@ pub struct Disk {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Ring<QUEUE_SIZE>,
+    ring: Requests,
     memory: Buffer,
-    places: [Option<Token>; PLACES],
     broken: bool,
 }
 
@@ -72,15 +69,14 @@ impl Disk {
     /// It is not there or does not work as the standard says.
     pub fn open(slot: u8) -> Result<Disk, DeviceError> {
         let (mut slot, features) = Slot::open(slot, kind::BLOCK, F_RO | F_FLUSH)?;
-        let ring = Ring::new(&mut slot, 0)?;
-        let memory = Buffer::new(PLACE_BYTES * PLACES)?;
+        let ring = Requests::new(&mut slot, 0)?;
+        let memory = Buffer::new(PLACE_BYTES * Requests::PLACES)?;
         slot.start();
         Ok(Disk {
             inner: RefCell::new(Inner {
                 slot,
                 ring,
                 memory,
-                places: [None; PLACES],
                 broken: false,
             }),
             features,
@@ -155,7 +151,7 @@ impl Disk {
         }
         let mut queued = Ok(());
         for operation in operations {
-            if !inner.ring.has_room(PIECES) {
+            if inner.ring.free_places() == 0 {
                 inner.finish(control)?;
             }
             queued = inner.queue(operation);
@@ -171,11 +167,7 @@ impl Disk {
 
 impl Inner {
     fn queue(&mut self, operation: Operation<'_>) -> Result<(), DeviceError> {
-        let place = self
-            .places
-            .iter()
-            .position(Option::is_none)
-            .ok_or(DeviceError::QueueFull)?;
+        let place = self.ring.free_place().ok_or(DeviceError::QueueFull)?;
         let at = place * PLACE_BYTES;
         let nothing = self.memory.piece(at, 0);
         let (kind, sector, out, into) = match operation {
@@ -195,14 +187,10 @@ impl Inner {
         let status = self.memory.piece(at + STATUS_AT, 1);
         // SAFETY: `memory` is never borrowed or freed. The caller's buffers live until `run` returns,
         // and `run` returns only when `finish` has seen every answer or has reset the device.
-        let token = unsafe {
+        unsafe {
             self.ring
-                .add(&mut self.slot, &[header, out], &[into, status])
-        }?;
-        if let Some(entry) = self.places.get_mut(place) {
-            *entry = Some(token);
+                .add(&self.slot, place, &[header, out], &[into, status])
         }
-        Ok(())
     }
 
     /// Waits until everything queued is answered, then says whether all of it was done. A disk may
@@ -210,11 +198,7 @@ impl Inner {
     fn finish(&mut self, control: &BoardControl) -> Result<(), DeviceError> {
         let mut worst = S_OK;
         while self.ring.outstanding() > 0 {
-            while let Some((token, _)) = self.ring.take().map_err(|_| self.give_up())? {
-                let Some(place) = self.places.iter().position(|entry| *entry == Some(token)) else {
-                    return Err(self.give_up());
-                };
-                self.places[place] = None;
+            while let Some((place, _)) = self.ring.take().map_err(|_| self.give_up())? {
                 worst = worst.max(self.memory.byte(place * PLACE_BYTES + STATUS_AT));
             }
             if self.ring.outstanding() == 0 {

@@ -3,19 +3,18 @@
 use core::cell::{Cell, RefCell};
 use core::fmt::{self, Write};
 
-use crate::dma::Buffer;
+use crate::dma::{Buffer, SharedPage};
 use crate::error::DeviceError;
+use crate::handoff::Handoff;
 use crate::identity::Identity;
 use crate::pending;
-use crate::ring::{Ring, Token};
+use crate::ring::Ring;
 use crate::slot::{Slot, kind, number};
 
 pub use crate::pending::SlotMask;
 
-/// Queue size: two descriptors a request.
-const QUEUE_SIZE: usize = 32;
-/// Requests that fit, one kept for the WAIT that makes the board stop.
-const REQUESTS: usize = QUEUE_SIZE / 2;
+/// Two descriptors a request: sixteen fit, one kept for the WAIT that makes the board stop.
+type Requests = Ring<32, 2>;
 
 /// Longest payload of a TRACE (board manual §5.3).
 pub const TRACE_BYTES: usize = 200;
@@ -123,10 +122,8 @@ pub struct BoardControl {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Ring<QUEUE_SIZE>,
+    ring: Requests,
     memory: Buffer,
-    /// Which request memory each token uses.
-    slots: [Option<Token>; REQUESTS],
 }
 
 /// A response, checked for length by being copied out of zeroed memory.
@@ -139,28 +136,52 @@ struct Response {
 
 impl BoardControl {
     /// Opens board control. Every level does it first; without it there is neither time nor trace.
-    /// `now_ns` is what the level before handed over as virtual time, 0 where there was none.
+    /// `now_ns` is virtual time as far as it is known, 0 where nobody handed it over.
     ///
     /// # Errors
     /// The device is not there or does not work as the manual says.
     pub fn open(now_ns: u64) -> Result<BoardControl, DeviceError> {
         let (mut slot, _) = Slot::open(number::BOARD_CONTROL, kind::BOARD_CONTROL, 0)?;
-        let ring = Ring::new_quiet(&mut slot, 0)?;
-        let memory = Buffer::new(REQUEST_BYTES * REQUESTS)?;
+        SharedPage::BoardControlRing.clear();
+        let ring = Requests::set_up(&mut slot, 0, SharedPage::BoardControlRing.start())?;
+        ring.make_quiet();
         slot.start();
+        Ok(BoardControl::of(slot, ring, now_ns))
+    }
+
+    /// Takes board control over from the level before, live; opens it where that is not possible.
+    ///
+    /// # Errors
+    /// As [`BoardControl::open`].
+    pub fn take_over(handoff: &Handoff) -> Result<BoardControl, DeviceError> {
+        let live = handoff
+            .take_over(number::BOARD_CONTROL, kind::BOARD_CONTROL)
+            .and_then(|slot| {
+                let ring = Requests::resume(&slot, 0, SharedPage::BoardControlRing.start())?;
+                Some((slot, ring))
+            });
+        match live {
+            Some((slot, ring)) => {
+                ring.make_quiet();
+                Ok(BoardControl::of(slot, ring, handoff.now_ns))
+            }
+            None => BoardControl::open(handoff.now_ns),
+        }
+    }
+
+    fn of(slot: Slot, ring: Requests, now_ns: u64) -> BoardControl {
         let identity = Identity::read(&slot);
-        let reset_time_ns = identity.reset_time_ns;
-        Ok(BoardControl {
+        let now_ns = now_ns.max(identity.reset_time_ns);
+        BoardControl {
             inner: RefCell::new(Inner {
                 slot,
                 ring,
-                memory,
-                slots: [None; REQUESTS],
+                memory: SharedPage::BoardControlRequests.as_buffer(),
             }),
             identity,
-            now_ns: Cell::new(now_ns.max(reset_time_ns)),
+            now_ns: Cell::new(now_ns),
             waits: Cell::new(0),
-        })
+        }
     }
 
     /// Who this board is, and how it came to run.
@@ -351,8 +372,7 @@ impl BoardControl {
         let mut inner = self.inner.borrow_mut();
         let place = inner.queue(op, arg, value, payload)?;
         self.waits.set(self.waits.get().wrapping_add(1));
-        inner.kick();
-        inner.collect(place)?;
+        inner.kick_and_collect(place)?;
         let now_ns = inner.memory.u64(place * REQUEST_BYTES + RESPONSE_AT + 16);
         self.now_ns.set(now_ns.max(self.now_ns.get()));
         inner.response(place)
@@ -362,10 +382,10 @@ impl BoardControl {
 impl Inner {
     /// Whether one more request leaves room for a WAIT.
     fn has_room_beside_a_wait(&self) -> bool {
-        self.slots.iter().filter(|place| place.is_none()).count() > 1
+        self.ring.free_places() > 1
     }
 
-    /// Makes a request available without telling the device; returns which memory it uses.
+    /// Makes a request available without telling the device; returns its place.
     fn queue(
         &mut self,
         op: u32,
@@ -373,11 +393,7 @@ impl Inner {
         value: u64,
         payload: &[u8],
     ) -> Result<usize, DeviceError> {
-        let place = self
-            .slots
-            .iter()
-            .position(Option::is_none)
-            .ok_or(DeviceError::QueueFull)?;
+        let place = self.ring.free_place().ok_or(DeviceError::QueueFull)?;
         let at = place * REQUEST_BYTES;
         self.memory.write(at, &op.to_le_bytes());
         self.memory.write(at + 4, &arg.to_le_bytes());
@@ -388,11 +404,8 @@ impl Inner {
         let request = self.memory.piece(at, length);
         let response = self.memory.piece(at + RESPONSE_AT, RESPONSE_BYTES);
         // SAFETY: both lie in `memory`, which is never borrowed and never freed, and no other
-        // request uses this place until its token came back.
-        let token = unsafe { self.ring.add_silently(&[request], &[response]) }?;
-        if let Some(entry) = self.slots.get_mut(place) {
-            *entry = Some(token);
-        }
+        // request uses this place until it came back.
+        unsafe { self.ring.add_silently(place, &[request], &[response]) }?;
         Ok(place)
     }
 
@@ -401,20 +414,13 @@ impl Inner {
             .write(place * REQUEST_BYTES + RESPONSE_AT, &[0xff; RESPONSE_BYTES]);
     }
 
-    fn kick(&mut self) {
-        self.ring.notify(&mut self.slot);
-    }
-
-    /// Takes answers until that of `place` has come. It is there when the notification returns, or,
-    /// where another CPU plays the device, soon after.
-    fn collect(&mut self, place: usize) -> Result<(), DeviceError> {
+    /// Tells the device, and takes answers until that of `place` has come. It is there when the
+    /// notification returns, or, where another CPU plays the device, soon after.
+    fn kick_and_collect(&mut self, place: usize) -> Result<(), DeviceError> {
+        self.ring.notify(&self.slot);
         loop {
-            while let Some((token, _)) = self.ring.take()? {
-                if let Some(done) = self.slots.iter_mut().find(|entry| **entry == Some(token)) {
-                    *done = None;
-                }
-            }
-            if self.slots.get(place).is_none_or(Option::is_none) {
+            while self.ring.take()?.is_some() {}
+            if !self.ring.is_busy(place) {
                 return Ok(());
             }
             if self.slot.needs_reset() {
@@ -448,10 +454,10 @@ struct Line {
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            let byte = match u8::try_from(character) {
-                Ok(byte @ b' '..=b'~') => byte,
-                _ => b'?',
-            };
+            let printable = u8::try_from(character)
+                .ok()
+                .filter(|byte| (b' '..=b'~').contains(byte));
+            let byte = printable.unwrap_or(b'?');
             let place = self.bytes.get_mut(self.length).ok_or(fmt::Error)?;
             *place = byte;
             self.length += 1;

@@ -6,14 +6,14 @@ use core::fmt::{self, Write};
 use crate::board_control::{BoardControl, SlotMask};
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::{Ring, Token};
+use crate::ring::Ring;
 use crate::slot::{Slot, kind};
 
 /// Longest input line kept; the rest of a longer one is dropped.
 pub const LINE_BYTES: usize = 160;
 
-const QUEUE_SIZE: usize = 8;
-const PLACES: usize = QUEUE_SIZE;
+/// One buffer a request.
+type Buffers = Ring<8, 1>;
 const PLACE_BYTES: usize = 512;
 
 /// One line an operator typed.
@@ -62,12 +62,10 @@ pub struct Console {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    receive: Ring<QUEUE_SIZE>,
+    receive: Buffers,
     receive_memory: Buffer,
-    receive_places: [Option<Token>; PLACES],
-    transmit: Ring<QUEUE_SIZE>,
+    transmit: Buffers,
     transmit_memory: Buffer,
-    transmit_places: [Option<Token>; PLACES],
     line: InputLine,
     /// A received buffer that is not consumed yet: place, next byte, end.
     unread: Option<(usize, usize, usize)>,
@@ -81,18 +79,16 @@ impl Console {
     pub fn open(slot: u8) -> Result<Console, DeviceError> {
         let (mut slot, _) = Slot::open(slot, kind::CONSOLE, 0)?;
         let mut inner = Inner {
-            receive: Ring::new(&mut slot, 0)?,
-            receive_memory: Buffer::new(PLACE_BYTES * PLACES)?,
-            receive_places: [None; PLACES],
-            transmit: Ring::new_quiet(&mut slot, 1)?,
-            transmit_memory: Buffer::new(PLACE_BYTES * PLACES)?,
-            transmit_places: [None; PLACES],
+            receive: Buffers::new(&mut slot, 0)?,
+            receive_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
+            transmit: Buffers::new_quiet(&mut slot, 1)?,
+            transmit_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
             line: InputLine::EMPTY,
             unread: None,
             slot,
         };
         inner.slot.start();
-        for place in 0..PLACES {
+        for place in 0..Buffers::PLACES {
             inner.lend(place)?;
         }
         Ok(Console {
@@ -118,7 +114,7 @@ impl Console {
         let mut inner = self.inner.borrow_mut();
         let place = loop {
             inner.reap()?;
-            if let Some(place) = inner.transmit_places.iter().position(Option::is_none) {
+            if let Some(place) = inner.transmit.free_place() {
                 break place;
             }
             // All buffers are on their way; the device takes them when the board waits.
@@ -138,12 +134,8 @@ impl Console {
         let length = end + 1 - place * PLACE_BYTES;
         let piece = inner.transmit_memory.piece(place * PLACE_BYTES, length);
         let Inner { slot, transmit, .. } = &mut *inner;
-        // SAFETY: the buffer is never freed, and its place is not used before its token came back.
-        let token = unsafe { transmit.add(slot, &[piece], &[]) }?;
-        if let Some(entry) = inner.transmit_places.get_mut(place) {
-            *entry = Some(token);
-        }
-        Ok(())
+        // SAFETY: the buffer is never freed, and its place is not used before it came back.
+        unsafe { transmit.add(slot, place, &[piece], &[]) }
     }
 
     /// The next complete line an operator typed, if there is one.
@@ -154,14 +146,9 @@ impl Console {
         let mut inner = self.inner.borrow_mut();
         loop {
             let Some((place, next, end)) = inner.unread else {
-                let Some((token, length)) = inner.receive.take()? else {
+                let Some((place, length)) = inner.receive.take()? else {
                     return Ok(None);
                 };
-                let places = &inner.receive_places;
-                let place = places
-                    .iter()
-                    .position(|entry| *entry == Some(token))
-                    .ok_or(DeviceError::Broken)?;
                 inner.unread = Some((place, 0, length.min(PLACE_BYTES)));
                 continue;
             };
@@ -183,22 +170,13 @@ impl Inner {
     /// Gives the device a buffer to fill.
     fn lend(&mut self, place: usize) -> Result<(), DeviceError> {
         let piece = self.receive_memory.piece(place * PLACE_BYTES, PLACE_BYTES);
-        // SAFETY: the buffer is never freed or borrowed, and only read after its token came back.
-        let token = unsafe { self.receive.add(&mut self.slot, &[], &[piece]) }?;
-        if let Some(entry) = self.receive_places.get_mut(place) {
-            *entry = Some(token);
-        }
-        Ok(())
+        // SAFETY: the buffer is never freed or borrowed, and only read after its place came back.
+        unsafe { self.receive.add(&self.slot, place, &[], &[piece]) }
     }
 
     /// Takes back buffers that are sent.
     fn reap(&mut self) -> Result<(), DeviceError> {
-        while let Some((token, _)) = self.transmit.take()? {
-            let places = &mut self.transmit_places;
-            if let Some(entry) = places.iter_mut().find(|entry| **entry == Some(token)) {
-                *entry = None;
-            }
-        }
+        while self.transmit.take()?.is_some() {}
         Ok(())
     }
 }

@@ -5,8 +5,6 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
-
 use crate::error::DeviceError;
 
 /// First free byte of the arena; 0 until the first allocation.
@@ -18,15 +16,13 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// The arena is used up.
 pub fn allocate(length: usize, alignment: usize) -> Result<NonNull<u8>, DeviceError> {
     let (start, end) = arena::bounds();
-    let next = NEXT.load(Ordering::Relaxed).max(start);
-    let taken = next
-        .checked_next_multiple_of(alignment.max(1))
-        .and_then(|from| Some((from, from.checked_add(length)?)))
-        .filter(|&(_, to)| to <= end);
-    let Some((from, to)) = taken else {
-        return Err(DeviceError::OutOfMemory);
+    let mut from = 0;
+    let take = |next: usize| {
+        from = next.max(start).checked_next_multiple_of(alignment.max(1))?;
+        from.checked_add(length).filter(|to| *to <= end)
     };
-    NEXT.store(to, Ordering::Relaxed);
+    NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        .map_err(|_| DeviceError::OutOfMemory)?;
     let pointer = NonNull::new(from as *mut u8).ok_or(DeviceError::OutOfMemory)?;
     // SAFETY: the range lies in the arena, which nothing but this function hands out, and it was
     // not handed out before. A device looks at its used ring as soon as the ring is set up, so
@@ -74,7 +70,7 @@ impl Buffer {
             unsafe {
                 self.start
                     .add(offset)
-                    .copy_from_nonoverlapping(NonNull::from(from).cast(), n)
+                    .copy_from_nonoverlapping(NonNull::from(from).cast(), n);
             };
         }
         n
@@ -88,7 +84,7 @@ impl Buffer {
             unsafe {
                 self.start
                     .add(offset)
-                    .copy_to_nonoverlapping(NonNull::from(into).cast(), n)
+                    .copy_to_nonoverlapping(NonNull::from(into).cast(), n);
             };
         }
         n
@@ -124,34 +120,38 @@ impl Buffer {
     }
 }
 
-/// Bus addresses are memory addresses: paging maps RAM one to one and there is no IOMMU.
-#[derive(Debug)]
-pub(crate) struct Direct;
+/// Pages outside every level's own memory, for the queues that one level leaves live to the next
+/// (memory map in firmware-ref/README.md). Which page is whose is part of the hand-over ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SharedPage {
+    BoardControlRing = 0x9000,
+    BoardControlRequests = 0xa000,
+    SpiRing = 0xb000,
+    SpiRequests = 0xc000,
+}
 
-// SAFETY: `dma_alloc` gives zeroed, page-aligned memory that is handed out once; addresses are the
-// same for CPU and devices.
-unsafe impl Hal for Direct {
-    fn dma_alloc(pages: usize, _direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        match allocate(pages.saturating_mul(PAGE_SIZE), PAGE_SIZE) {
-            Ok(memory) => (memory.addr().get() as PhysAddr, memory),
-            // Address 0 is how the caller hears of it.
-            Err(_) => (0, NonNull::dangling()),
+impl SharedPage {
+    pub(crate) const BYTES: usize = 4096;
+
+    pub(crate) fn start(self) -> NonNull<u8> {
+        let start = core::ptr::with_exposed_provenance_mut(self as usize);
+        NonNull::new(start).unwrap_or(NonNull::dangling())
+    }
+
+    /// Clears it; for whoever does not take over what is in it.
+    pub(crate) fn clear(self) {
+        // SAFETY: the page is RAM that belongs to the one driver that names it, and the device that
+        // may have had a queue there has been reset.
+        unsafe { self.start().write_bytes(0, Self::BYTES) };
+    }
+
+    /// The page as a buffer.
+    pub(crate) fn as_buffer(self) -> Buffer {
+        Buffer {
+            start: self.start(),
+            length: Self::BYTES,
         }
     }
-
-    unsafe fn dma_dealloc(_address: PhysAddr, _memory: NonNull<u8>, _pages: usize) -> i32 {
-        0
-    }
-
-    unsafe fn mmio_phys_to_virt(address: PhysAddr, _size: usize) -> NonNull<u8> {
-        NonNull::new(address as *mut u8).unwrap_or(NonNull::dangling())
-    }
-
-    unsafe fn share(buffer: NonNull<[u8]>, _direction: BufferDirection) -> PhysAddr {
-        buffer.cast::<u8>().addr().get() as PhysAddr
-    }
-
-    unsafe fn unshare(_address: PhysAddr, _buffer: NonNull<[u8]>, _direction: BufferDirection) {}
 }
 
 /// On the board: what the linker script leaves between bss and stack.

@@ -50,15 +50,3 @@ impl fmt::Display for DeviceError {
 }
 
 impl core::error::Error for DeviceError {}
-
-impl From<virtio_drivers::Error> for DeviceError {
-    fn from(error: virtio_drivers::Error) -> Self {
-        use virtio_drivers::Error as E;
-        match error {
-            E::QueueFull | E::NotReady => DeviceError::QueueFull,
-            E::InvalidParam | E::AlreadyUsed => DeviceError::QueueTooSmall,
-            E::DmaError => DeviceError::OutOfMemory,
-            _ => DeviceError::Broken,
-        }
-    }
-}

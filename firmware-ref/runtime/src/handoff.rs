@@ -5,7 +5,9 @@
 
 use core::ptr::NonNull;
 
+use crate::board_control::SlotMask;
 use crate::identity::BankName;
+use crate::slot::Slot;
 
 /// Where the page is.
 pub const ADDRESS: usize = 0x8000;
@@ -17,6 +19,7 @@ const MAGIC: [u8; 4] = *b"ABHO";
 const ABI: u32 = 1;
 
 const NOW_AT: usize = 8;
+const LIVE_AT: usize = 16;
 const FIRST_CHOICE_AT: usize = 64;
 const CHOICE_BYTES: usize = 16 + HEADER_BYTES;
 const BYTES: usize = FIRST_CHOICE_AT + 2 * CHOICE_BYTES + 4;
@@ -57,6 +60,8 @@ pub struct Choice {
 pub struct Handoff {
     /// Virtual time when the level before let go.
     pub now_ns: u64,
+    /// Devices left live and idle, their rings in the pages that are shared for it.
+    pub live: SlotMask,
     /// What L1 chose to run as L2.
     pub l2: Choice,
     /// What L2 chose to run as L3; `None` on the way from L1 to L2.
@@ -79,11 +84,18 @@ impl Handoff {
         Handoff::decode(&bytes)
     }
 
+    /// The device in `slot`, if it was left live and is still so.
+    pub(crate) fn take_over(&self, slot: u8, kind: u32) -> Option<Slot> {
+        let left_live = self.live.checked_shr(slot.into())? & 1 != 0;
+        left_live.then(|| Slot::resume(slot, kind)).flatten()
+    }
+
     fn encode(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, 4, &ABI.to_le_bytes());
         put(&mut bytes, NOW_AT, &self.now_ns.to_le_bytes());
+        put(&mut bytes, LIVE_AT, &self.live.to_le_bytes());
         for (choice, at) in [Some(self.l2), self.l3]
             .into_iter()
             .zip([FIRST_CHOICE_AT, FIRST_CHOICE_AT + CHOICE_BYTES])
@@ -108,6 +120,7 @@ impl Handoff {
         }
         Some(Handoff {
             now_ns: u64::from_le_bytes(*bytes.get(NOW_AT..)?.first_chunk()?),
+            live: word(LIVE_AT)?,
             l2: choice(bytes, FIRST_CHOICE_AT)?,
             l3: choice(bytes, FIRST_CHOICE_AT + CHOICE_BYTES),
         })
@@ -165,6 +178,7 @@ mod tests {
         for l3 in [None, Some(l3)] {
             let handoff = Handoff {
                 now_ns: 0x0123_4567_89ab_cdef,
+                live: 3,
                 l2,
                 l3,
             };

@@ -5,14 +5,14 @@ use core::cell::RefCell;
 use crate::board_control::{BoardControl, SlotMask};
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::{Ring, Token};
+use crate::ring::Ring;
 use crate::slot::{Slot, kind};
 
 /// Longest frame: 9000 bytes after the Ethernet header (board manual §8).
 pub const FRAME_BYTES: usize = 9014;
 
-const QUEUE_SIZE: usize = 8;
-const PLACES: usize = QUEUE_SIZE;
+/// One buffer a request.
+type Buffers = Ring<8, 1>;
 /// struct virtio_net_hdr with num_buffers (§5.1.6). All zero when sent: no offloads.
 const HEADER_BYTES: usize = 12;
 const PLACE_BYTES: usize = 9216;
@@ -36,12 +36,10 @@ pub struct Port {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    receive: Ring<QUEUE_SIZE>,
+    receive: Buffers,
     receive_memory: Buffer,
-    receive_places: [Option<Token>; PLACES],
-    transmit: Ring<QUEUE_SIZE>,
+    transmit: Buffers,
     transmit_memory: Buffer,
-    transmit_places: [Option<Token>; PLACES],
 }
 
 impl Port {
@@ -52,16 +50,14 @@ impl Port {
     pub fn open(slot: u8) -> Result<Port, DeviceError> {
         let (mut slot, features) = Slot::open(slot, kind::NETWORK, F_MTU | F_MAC | F_STATUS)?;
         let mut inner = Inner {
-            receive: Ring::new(&mut slot, 0)?,
-            receive_memory: Buffer::new(PLACE_BYTES * PLACES)?,
-            receive_places: [None; PLACES],
-            transmit: Ring::new_quiet(&mut slot, 1)?,
-            transmit_memory: Buffer::new(PLACE_BYTES * PLACES)?,
-            transmit_places: [None; PLACES],
+            receive: Buffers::new(&mut slot, 0)?,
+            receive_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
+            transmit: Buffers::new_quiet(&mut slot, 1)?,
+            transmit_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
             slot,
         };
         inner.slot.start();
-        for place in 0..PLACES {
+        for place in 0..Buffers::PLACES {
             inner.lend(place)?;
         }
         let mut mac = [0; 6];
@@ -108,7 +104,7 @@ impl Port {
         let mut inner = self.inner.borrow_mut();
         let place = loop {
             inner.reap()?;
-            if let Some(place) = inner.transmit_places.iter().position(Option::is_none) {
+            if let Some(place) = inner.transmit.free_place() {
                 break place;
             }
             // All buffers are on their way; the wire takes them one after another.
@@ -125,12 +121,8 @@ impl Port {
         }
         let piece = inner.transmit_memory.piece(at, end - at);
         let Inner { slot, transmit, .. } = &mut *inner;
-        // SAFETY: the buffer is never freed, and its place is not used before its token came back.
-        let token = unsafe { transmit.add(slot, &[piece], &[]) }?;
-        if let Some(entry) = inner.transmit_places.get_mut(place) {
-            *entry = Some(token);
-        }
-        Ok(())
+        // SAFETY: the buffer is never freed, and its place is not used before it came back.
+        unsafe { transmit.add(slot, place, &[piece], &[]) }
     }
 
     /// Copies the next frame received into `frame`, Ethernet header included, and returns its length.
@@ -140,14 +132,9 @@ impl Port {
     /// The device failed.
     pub fn receive(&self, frame: &mut [u8]) -> Result<Option<usize>, DeviceError> {
         let mut inner = self.inner.borrow_mut();
-        let Some((token, written)) = inner.receive.take()? else {
+        let Some((place, written)) = inner.receive.take()? else {
             return Ok(None);
         };
-        let place = inner
-            .receive_places
-            .iter()
-            .position(|entry| *entry == Some(token))
-            .ok_or(DeviceError::Broken)?;
         let length = written
             .min(PLACE_BYTES)
             .saturating_sub(HEADER_BYTES)
@@ -165,22 +152,13 @@ impl Inner {
     /// Gives the device a buffer to fill.
     fn lend(&mut self, place: usize) -> Result<(), DeviceError> {
         let piece = self.receive_memory.piece(place * PLACE_BYTES, PLACE_BYTES);
-        // SAFETY: the buffer is never freed or borrowed, and only read after its token came back.
-        let token = unsafe { self.receive.add(&mut self.slot, &[], &[piece]) }?;
-        if let Some(entry) = self.receive_places.get_mut(place) {
-            *entry = Some(token);
-        }
-        Ok(())
+        // SAFETY: the buffer is never freed or borrowed, and only read after its place came back.
+        unsafe { self.receive.add(&self.slot, place, &[], &[piece]) }
     }
 
     /// Takes back buffers that are sent.
     fn reap(&mut self) -> Result<(), DeviceError> {
-        while let Some((token, _)) = self.transmit.take()? {
-            let places = &mut self.transmit_places;
-            if let Some(entry) = places.iter_mut().find(|entry| **entry == Some(token)) {
-                *entry = None;
-            }
-        }
+        while self.transmit.take()?.is_some() {}
         Ok(())
     }
 }

@@ -23,7 +23,8 @@ pub const HEIGHT: u32 = 128;
 const PIXEL_BYTES: usize = 4;
 const FRAME_BYTES: usize = WIDTH as usize * HEIGHT as usize * PIXEL_BYTES;
 
-const QUEUE_SIZE: usize = 16;
+/// Request, response.
+type Control = Ring<16, 2>;
 /// Requests in the order they are sent; the last two make a new picture visible.
 const REQUESTS: usize = 5;
 const REQUEST_BYTES: usize = 64;
@@ -50,7 +51,7 @@ pub struct Panel {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Ring<QUEUE_SIZE>,
+    ring: Control,
     memory: Buffer,
     frame: Buffer,
     set_up: bool,
@@ -65,7 +66,7 @@ impl Panel {
     pub fn open(slot: u8) -> Result<Panel, DeviceError> {
         let (mut slot, _) = Slot::open(slot, kind::GPU, 0)?;
         // The cursor queue stays unused.
-        let ring = Ring::new_quiet(&mut slot, 0)?;
+        let ring = Control::new_quiet(&mut slot, 0)?;
         let memory = Buffer::new(PLACE_BYTES * REQUESTS)?;
         let frame = Buffer::new(FRAME_BYTES)?;
         slot.start();
@@ -137,8 +138,7 @@ impl Inner {
         let response = self.memory.piece(at + REQUEST_BYTES, RESPONSE_BYTES);
         // SAFETY: the buffers are never freed or borrowed, and a place is used again only when
         // nothing is outstanding.
-        unsafe { self.ring.add(&mut self.slot, &[request], &[response]) }?;
-        Ok(())
+        unsafe { self.ring.add(&self.slot, place, &[request], &[response]) }
     }
 
     fn collect(&mut self) -> Result<(), DeviceError> {

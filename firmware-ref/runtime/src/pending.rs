@@ -35,10 +35,10 @@ fn watched(slot: u8, queue: u16) -> Option<&'static Watched> {
     WATCHED.get(usize::from(slot))?.get(usize::from(queue))
 }
 
-/// Queue `queue` has its used ring at `used_ring` from now on.
-pub(crate) fn opened(slot: u8, queue: u16, used_ring: usize) {
+/// Queue `queue` has its used ring at `used_ring`, and `taken` answers of it are taken.
+pub(crate) fn opened(slot: u8, queue: u16, used_ring: usize, taken: u16) {
     if let Some(entry) = watched(slot, queue) {
-        entry.taken.store(0, Ordering::Relaxed);
+        entry.taken.store(taken, Ordering::Relaxed);
         // struct virtq_used: flags, then idx (virtio 1.4 §2.7.8).
         entry.used_index.store(used_ring + 2, Ordering::Relaxed);
     }
@@ -97,7 +97,7 @@ mod tests {
     fn a_slot_is_pending_from_completion_until_the_answer_is_taken() {
         let ring = Box::leak(Box::new([0u16; 2]));
         let address = ring.as_ptr().addr();
-        opened(23, 0, address);
+        opened(23, 0, address, 0);
         assert_eq!(among(u32::MAX) & 1 << 23, 0);
         ring[1] = 1;
         assert_eq!(among(1 << 23), 1 << 23);

@@ -5,22 +5,25 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Where an L2 image may lie. The rest of L2's memory, up to 0x1fffff, is for its bss, arena and stack.
 pub const L2_IMAGE: Range<u32> = 0x10_0000..0x12_0000;
-/// Where an L3 image may lie. The rest of L3's memory, up to 0x7fffff, is for its bss, arena and stack.
+/// Where an L3 image may lie. The rest of L3's memory, up to 0x3fffff, is for its bss, arena and stack.
 pub const L3_IMAGE: Range<u32> = 0x20_0000..0x28_0000;
 /// Memory that no level lives in: images on their way, and what a RAM test may overwrite.
 pub const STAGING: Range<u32> = 0x80_0000..0xf0_0000;
 
+/// The second part begins in the same stretch of 2 MiB: on some hosts the first touch of one is dear.
+const FIRST_STAGING_BYTES: usize = 1 << 20;
+
 static STAGING_TAKEN: AtomicBool = AtomicBool::new(false);
 static LOAD_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Takes the staging memory, in halves; empty ones if it was taken before.
+/// Takes the staging memory, in two parts: the first holds a bank, the second whatever is largest.
+/// Empty ones if it was taken before.
 pub fn staging() -> [&'static mut [u8]; 2] {
     if STAGING_TAKEN.swap(true, Ordering::Relaxed) {
         return [&mut [], &mut []];
     }
-    let half = (STAGING.end - STAGING.start) / 2;
-    let memory = slice(STAGING.start, 2 * half);
-    let (first, second) = memory.split_at_mut(memory.len() / 2);
+    let memory = slice(STAGING.start, STAGING.end - STAGING.start);
+    let (first, second) = memory.split_at_mut(FIRST_STAGING_BYTES.min(memory.len()));
     [first, second]
 }
 
@@ -46,20 +49,21 @@ fn slice(address: u32, length: u32) -> &'static mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(start, length) }
 }
 
-/// Between two cells of the sample.
-const SAMPLE_STRIDE: usize = 256 << 10;
+/// How much of the staging memory is tested, from its start, and the distance between two cells. Memory
+/// that is used anyway.
+const SAMPLE_BYTES: usize = 2 << 20;
+const SAMPLE_STRIDE: usize = 64 << 10;
 
-/// Tests a sample of memory: cells all over the staging memory and, if asked, the address lines in
-/// between. Before [`staging`] is taken, because it overwrites.
+/// Tests a sample of memory: cells of the staging memory and, if asked, the address lines that tell
+/// them apart. Before [`staging`] is taken, because it overwrites.
 pub fn sample_is_sound(address_lines: bool) -> bool {
     if STAGING_TAKEN.swap(true, Ordering::Relaxed) {
         // In use; whoever uses it finds out what memory is worth by hashing what lies in it.
         return true;
     }
-    let sound = test(
-        slice(STAGING.start, STAGING.end - STAGING.start),
-        address_lines,
-    );
+    let staging = slice(STAGING.start, STAGING.end - STAGING.start);
+    let sample = staging.get_mut(..SAMPLE_BYTES).unwrap_or_default();
+    let sound = test(sample, address_lines);
     STAGING_TAKEN.store(false, Ordering::Relaxed);
     sound
 }

@@ -1,7 +1,3 @@
-use virtio_drivers::PhysAddr;
-use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
-
 use crate::error::DeviceError;
 use crate::pending;
 
@@ -159,6 +155,27 @@ impl Slot {
         Ok((slot, accepted))
     }
 
+    /// Takes over the device in slot `number` as the level before left it: a `kind`, live, and with
+    /// nothing to complain about. Otherwise it has to be [opened](Slot::open).
+    pub(crate) fn resume(number: u8, kind: u32) -> Option<Slot> {
+        let live = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
+        let slot = Slot {
+            number,
+            queue_selected: 0,
+        };
+        let same = Slot::device_id(number) == Some(kind) && slot.read(STATUS) == live;
+        same.then_some(slot)
+    }
+
+    /// A slot that no test reads or writes.
+    #[cfg(test)]
+    pub(crate) fn for_test(number: u8) -> Slot {
+        Slot {
+            number,
+            queue_selected: 0,
+        }
+    }
+
     /// The device may work from now on (virtio 1.4 §3.1.1 step 8).
     pub fn start(&self) {
         self.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
@@ -234,111 +251,33 @@ impl Slot {
         }
     }
 
-    fn write_address(&self, low_register: usize, address: PhysAddr) {
-        let bytes = address.to_le_bytes();
-        let (low, high) = bytes.split_at(4);
-        let word = |half: &[u8]| {
-            half.iter()
-                .rev()
-                .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
-        };
-        self.write(low_register, word(low));
-        if word(high) != 0 {
-            self.write(low_register + 4, word(high));
+    fn write_address(&self, low_register: usize, address: usize) {
+        let address = u64::try_from(address).unwrap_or(u64::MAX);
+        let word = |half: u64| u32::try_from(half & 0xffff_ffff).unwrap_or(0);
+        self.write(low_register, word(address));
+        if word(address >> 32) != 0 {
+            self.write(low_register + 4, word(address >> 32));
         }
     }
-}
 
-impl Transport for Slot {
-    fn device_type(&self) -> DeviceType {
-        // Queues never ask; ids such as 45 have no `DeviceType`.
-        DeviceType::try_from(self.read(DEVICE_ID)).unwrap_or(DeviceType::Block)
-    }
-
-    fn read_device_features(&mut self) -> u64 {
-        u64::from(self.read(DEVICE_FEATURES))
-    }
-
-    fn write_driver_features(&mut self, _features: u64) {
-        // `Slot::open` has negotiated.
-    }
-
-    fn max_queue_size(&mut self, queue: u16) -> u32 {
+    /// The largest size of a queue; 0 where there is none.
+    pub(crate) fn max_queue_size(&mut self, queue: u16) -> u32 {
         self.select_queue(queue);
         self.read(QUEUE_NUM_MAX)
     }
 
-    fn notify(&mut self, queue: u16) {
-        self.write(QUEUE_NOTIFY, queue.into());
-    }
-
-    fn get_status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_truncate(self.read(STATUS))
-    }
-
-    fn set_status(&mut self, status: DeviceStatus) {
-        self.write(STATUS, status.bits());
-    }
-
-    fn set_guest_page_size(&mut self, _size: u32) {
-        // A register of the legacy layout only.
-    }
-
-    fn requires_legacy_layout(&self) -> bool {
-        false
-    }
-
-    fn queue_set(
-        &mut self,
-        queue: u16,
-        size: u32,
-        descriptors: PhysAddr,
-        driver_area: PhysAddr,
-        device_area: PhysAddr,
-    ) {
+    /// Makes a queue of `size` live: descriptor table, available ring, used ring.
+    pub(crate) fn set_queue(&mut self, queue: u16, size: u32, parts: [usize; 3]) {
+        let [descriptors, available, used] = parts;
         self.select_queue(queue);
         self.write(QUEUE_NUM, size);
         self.write_address(QUEUE_DESC_LOW, descriptors);
-        self.write_address(QUEUE_DRIVER_LOW, driver_area);
-        self.write_address(QUEUE_DEVICE_LOW, device_area);
+        self.write_address(QUEUE_DRIVER_LOW, available);
+        self.write_address(QUEUE_DEVICE_LOW, used);
         self.write(QUEUE_READY, 1);
-        let used_ring = usize::try_from(device_area).unwrap_or(0);
-        pending::opened(self.number, queue, used_ring);
     }
 
-    fn queue_unset(&mut self, queue: u16) {
-        self.select_queue(queue);
-        self.write(QUEUE_READY, 0);
-    }
-
-    fn queue_used(&mut self, queue: u16) -> bool {
-        self.select_queue(queue);
-        self.read(QUEUE_READY) != 0
-    }
-
-    fn ack_interrupt(&mut self) -> InterruptStatus {
-        // There are no interrupts on this board.
-        InterruptStatus::empty()
-    }
-
-    fn read_config_generation(&self) -> u32 {
-        self.config_generation()
-    }
-
-    fn read_config_space<T: FromBytes + IntoBytes>(
-        &self,
-        offset: usize,
-    ) -> virtio_drivers::Result<T> {
-        let mut value = T::new_zeroed();
-        self.config_bytes(offset, value.as_mut_bytes());
-        Ok(value)
-    }
-
-    fn write_config_space<T: IntoBytes + Immutable>(
-        &mut self,
-        _offset: usize,
-        _value: T,
-    ) -> virtio_drivers::Result<()> {
-        Err(virtio_drivers::Error::Unsupported)
+    pub(crate) fn notify(&self, queue: u16) {
+        self.write(QUEUE_NOTIFY, queue.into());
     }
 }

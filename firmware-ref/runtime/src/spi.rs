@@ -4,15 +4,16 @@ use core::cell::RefCell;
 use core::ptr::NonNull;
 
 use crate::board_control::BoardControl;
-use crate::dma::Buffer;
+use crate::dma::{Buffer, SharedPage};
 use crate::error::DeviceError;
-use crate::ring::{Ring, Token};
+use crate::handoff::Handoff;
+use crate::ring::Ring;
 use crate::slot::{Slot, kind};
 
-const QUEUE_SIZE: usize = 128;
-/// Most descriptors of one [`Transfer`]: header and command with result, data with result.
-const PIECES_AT_MOST: usize = 5;
-const PLACES: usize = QUEUE_SIZE / 2;
+/// Header and command, data, result.
+type Requests = Ring<128, 3>;
+/// Most requests one [`Transfer`] is made of.
+const REQUESTS_AT_MOST: usize = 2;
 
 /// struct virtio_spi_transfer_head (§5.21.6.1).
 const HEAD_BYTES: usize = 32;
@@ -93,9 +94,8 @@ pub struct SpiController {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Ring<QUEUE_SIZE>,
+    ring: Requests,
     memory: Buffer,
-    places: [Option<Token>; PLACES],
     clock_hz: u32,
     /// How long what is queued takes.
     queued_ns: u64,
@@ -109,9 +109,29 @@ impl SpiController {
     /// It is not there or does not work as the standard says.
     pub fn open(slot: u8) -> Result<SpiController, DeviceError> {
         let (mut slot, _) = Slot::open(slot, kind::SPI, 0)?;
-        let ring = Ring::new(&mut slot, 0)?;
-        let memory = Buffer::new(PLACE_BYTES * PLACES)?;
+        SharedPage::SpiRing.clear();
+        let ring = Requests::set_up(&mut slot, 0, SharedPage::SpiRing.start())?;
         slot.start();
+        Ok(SpiController::of(slot, ring))
+    }
+
+    /// Takes the controller in `slot` over from the level before, live; opens it where that is not
+    /// possible.
+    ///
+    /// # Errors
+    /// As [`SpiController::open`].
+    pub fn take_over(slot: u8, handoff: &Handoff) -> Result<SpiController, DeviceError> {
+        let live = handoff.take_over(slot, kind::SPI).and_then(|slot| {
+            let ring = Requests::resume(&slot, 0, SharedPage::SpiRing.start())?;
+            Some((slot, ring))
+        });
+        match live {
+            Some((slot, ring)) => Ok(SpiController::of(slot, ring)),
+            None => SpiController::open(slot),
+        }
+    }
+
+    fn of(slot: Slot, ring: Requests) -> SpiController {
         let [chips, ..] = slot.config_u32(0).to_le_bytes();
         // max_freq_hz; 0 is "no limit" (§5.21.4).
         let clock_hz = match slot.config_u32(12) {
@@ -120,19 +140,24 @@ impl SpiController {
         };
         // max_cs_inactive_ns; 0 is "cannot delay".
         let longest_busy_ns = slot.config_u32(28);
-        Ok(SpiController {
+        SpiController {
             inner: RefCell::new(Inner {
                 slot,
                 ring,
-                memory,
-                places: [None; PLACES],
+                memory: SharedPage::SpiRequests.as_buffer(),
                 clock_hz,
                 queued_ns: 0,
                 broken: false,
             }),
             chips,
             longest_busy_ns,
-        })
+        }
+    }
+
+    /// Whether the next level can take it over.
+    pub fn is_idle(&self) -> bool {
+        let inner = self.inner.borrow();
+        !inner.broken && inner.ring.outstanding() == 0
     }
 
     /// Chip selects it has.
@@ -157,7 +182,7 @@ impl SpiController {
         }
         let mut queued = Ok(());
         for transfer in transfers {
-            if !inner.ring.has_room(PIECES_AT_MOST) {
+            if inner.ring.free_places() < REQUESTS_AT_MOST {
                 inner.finish(control)?;
             }
             queued = inner.queue(transfer);
@@ -214,11 +239,7 @@ impl Inner {
         out: Option<NonNull<[u8]>>,
         into: Option<NonNull<[u8]>>,
     ) -> Result<(), DeviceError> {
-        let place = self
-            .places
-            .iter()
-            .position(Option::is_none)
-            .ok_or(DeviceError::QueueFull)?;
+        let place = self.ring.free_place().ok_or(DeviceError::QueueFull)?;
         let at = place * PLACE_BYTES;
         self.memory.write(at, head);
         let sent = HEAD_BYTES + self.memory.write(at + HEAD_BYTES, command.as_slice());
@@ -231,11 +252,7 @@ impl Inner {
         ];
         // SAFETY: `memory` is never borrowed or freed. The caller's buffers live until `run` returns,
         // and `run` returns only when `finish` has seen every answer or has reset the device.
-        let token = unsafe { self.ring.add(&mut self.slot, &readable, &writable) }?;
-        if let Some(entry) = self.places.get_mut(place) {
-            *entry = Some(token);
-        }
-        Ok(())
+        unsafe { self.ring.add(&self.slot, place, &readable, &writable) }
     }
 
     /// Waits until everything queued is answered, then says whether all of it was done.
@@ -247,11 +264,7 @@ impl Inner {
         self.queued_ns = 0;
         let mut worst = TRANS_OK;
         while self.ring.outstanding() > 0 {
-            while let Some((token, _)) = self.take()? {
-                let Some(place) = self.places.iter().position(|entry| *entry == Some(token)) else {
-                    return Err(self.give_up());
-                };
-                self.places[place] = None;
+            while let Some((place, _)) = self.take()? {
                 worst = worst.max(self.memory.byte(place * PLACE_BYTES + RESULT_AT));
             }
             if self.ring.outstanding() == 0 {
@@ -277,7 +290,7 @@ impl Inner {
         }
     }
 
-    fn take(&mut self) -> Result<Option<(Token, usize)>, DeviceError> {
+    fn take(&mut self) -> Result<Option<(usize, usize)>, DeviceError> {
         self.ring.take().map_err(|_| self.give_up())
     }
 
