@@ -7,5 +7,7 @@
 pub mod coverage;
 /// Files that people write: read within bounds, complained about so that they can be mended.
 pub mod files;
+/// One stream of records feeds every report.
+pub mod report;
 /// Scenario files: one story each, in a closed set of verbs.
 pub mod scenario;
