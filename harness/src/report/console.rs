@@ -18,10 +18,13 @@ pub struct Console<W: Write> {
     show_timeline: bool,
     bar: ProgressBar,
     cases: BTreeMap<String, Case>,
+    jobs: usize,
 }
 
 #[derive(Debug, Default)]
 struct Case {
+    /// Held back while other scenarios run beside it, so that stories do not mingle.
+    timeline: Vec<String>,
     name: String,
     repeat: String,
     path: String,
@@ -47,6 +50,7 @@ impl<W: Write> Console<W> {
             show_timeline,
             bar: ProgressBar::with_draw_target(None, target),
             cases: BTreeMap::new(),
+            jobs: 1,
         }
     }
 
@@ -86,6 +90,9 @@ impl<W: Write> Console<W> {
     ) -> Result<(), SinkError> {
         let case = self.cases.remove(id).unwrap_or_default();
         self.bar.inc(1);
+        for line in &case.timeline {
+            self.say(line)?;
+        }
         let word = match verdict {
             Verdict::Passed => self.paint(GREEN, "pass"),
             Verdict::Failed => self.paint(RED, "FAIL"),
@@ -115,11 +122,18 @@ impl<W: Write> Sink for Console<W> {
         if self.show_timeline
             && let Some(text) = timeline(line)
         {
-            self.say(&text)?;
+            match &line.scenario {
+                Some(id) if self.jobs > 1 => {
+                    let case = self.cases.entry(id.clone()).or_default();
+                    case.timeline.push(text);
+                }
+                _ => self.say(&text)?,
+            }
         }
         let Some(id) = &line.scenario else {
             return match &line.record {
-                Record::RunStarted { planned, .. } => {
+                Record::RunStarted { planned, jobs } => {
+                    self.jobs = *jobs;
                     self.begin(*planned);
                     Ok(())
                 }
