@@ -13,6 +13,8 @@ use crate::scenario::contents::Build;
 /// operator has the buttons of the chassis too: cut, reset, pull, insert, media. Flash, disks and
 /// serial numbers are kept in the state directory, so the next run finds them as this one left them,
 /// even if this one was killed.
+///
+/// harness/rigs/every-key.toml shows every key of a rig file with its default.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Boot {

@@ -41,21 +41,15 @@ First steps:
   arraybench run --all                  every scenario
   arraybench boot partner-pair          a pair of controllers to play with";
 
+// What each does, and how, is said at its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play scenarios and compare each outcome with its golden
     Run(run::Run),
-    /// Boot an array and sit at its consoles
     Boot(boot::Boot),
-    /// Cut the power at every operation of a scenario
     Sweep(sweep::Sweep),
-    /// Pack, inspect, sign and verify firmware images and packages
     Image(image::Image),
-    /// Show every acceptance row and the expectation that proves it
     Coverage(coverage::CoverageCommand),
-    /// Say what this machine can do, and what mends what it cannot
     Doctor(doctor::Doctor),
-    /// Print completions for a shell
     Completions(completions::Completions),
 }
 
@@ -112,6 +106,10 @@ mod tests {
             let name = sub.get_name();
             assert!(help.contains(&format!("arraybench {name}")), "{help}");
             assert!(help.contains("Examples:"), "{name}");
+            // More than the one line of the overview, where there is more to say.
+            let before_usage = help.split("Usage:").next().unwrap_or_default();
+            let teaches = before_usage.trim().lines().count() > 1;
+            assert!(teaches || name == "completions", "{help}");
         }
     }
 }

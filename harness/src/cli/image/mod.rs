@@ -43,13 +43,9 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    /// Make an image out of a body, or a package out of images
     Pack(pack::Pack),
-    /// Show what an image or package says of itself
     Inspect(inspect::Inspect),
-    /// Sign an image, or every image of a package
     Sign(sign::Sign),
-    /// Check everything there is to check
     Verify(verify::Verify),
 }
 
