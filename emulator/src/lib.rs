@@ -1,4 +1,3 @@
-//! Boards and arrays.
+//! Boards and arrays. [`rig`] is what a rig file says of them.
 
-/// What a rig file says: chassis, boards, shelf, links and power domains as plain data.
 pub mod rig;

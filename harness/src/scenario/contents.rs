@@ -1,3 +1,5 @@
+//! What is in flash and on the array before the first instruction, and how it may be damaged.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
