@@ -3,15 +3,15 @@
 //! Data flows one way: files → scenario → runner → [`report::Record`]s → every report. Reporters
 //! never see the machine; nothing below this crate knows what a scenario is.
 
-/// The acceptance table: every row, and which passed expectation proves it.
+pub mod cli;
 pub mod coverage;
-/// Files that people write: read within bounds, complained about so that they can be mended.
 pub mod files;
-/// The reference firmware, built with this program.
 pub mod firmware;
-/// The host that reads and writes the array.
+pub mod golden;
 pub mod host;
-/// Scenario files: one story each, in a closed set of verbs.
+pub mod inspect;
+pub mod play;
+pub mod report;
+pub mod runner;
 pub mod scenario;
-/// An array, a host and what was seen to happen.
 pub mod stage;

@@ -1,2 +1,7 @@
 //! The arraybench command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main()
+}

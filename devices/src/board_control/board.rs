@@ -164,6 +164,13 @@ impl BoardControl {
         self.reset_request = None;
     }
 
+    /// The board is held in reset or lost its power: nothing that it armed or asked for counts any more.
+    pub fn stopped(&mut self) {
+        self.wait = None;
+        self.watchdog = None;
+        self.reset_request = None;
+    }
+
     /// Whether the board asked for a reset that nobody carried out yet.
     pub fn reset_requested(&self) -> bool {
         self.reset_request.is_some()

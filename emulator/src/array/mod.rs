@@ -135,6 +135,7 @@ impl Array {
             hosts: Segment::new(slots + 1, parts.host_link),
         };
         // The host's end of its link is always lit; the boards' ends follow their power.
+        shared.hosts.set_powered(slots, true);
         for slot in 0..slots {
             shared.backplane.set_powered(slot, false);
             shared.hosts.set_powered(slot, false);

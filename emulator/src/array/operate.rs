@@ -1,6 +1,8 @@
 //! What people and harnesses do to an array: power, resets, boards, media, cuts.
 
 use devices::board_control::ResetReason;
+use devices::event::DeviceEvent;
+use devices::shelf::Shelf;
 use devices::power::{OperationKind, PowerLoss, Shape};
 
 use super::event::{EventKind, Source, slot_letter};
@@ -170,6 +172,13 @@ impl Array {
         for board in &mut self.boards {
             board.refresh_faces(&mut self.shared);
         }
+    }
+
+    /// Does something to the shelf that it has something to say about: fails a disk, starts a scrub.
+    pub fn with_shelf(&mut self, act: impl FnOnce(&mut Shelf, &mut Vec<DeviceEvent>)) {
+        let mut events = Vec::new();
+        act(&mut self.shared.shelf, &mut events);
+        self.note_devices(Source::Shelf, events);
     }
 
     /// Whether the shelf has power.

@@ -1,6 +1,5 @@
 //! How an array advances.
 
-use devices::block::BlockCore;
 use devices::board_control::{ResetKind, ResetReason};
 use devices::event::DeviceEvent;
 use devices::midplane::MidplaneCommand;
@@ -68,7 +67,8 @@ impl Array {
             .backplane
             .deadline()
             .into_iter()
-            .chain(self.shared.hosts.deadline());
+            .chain(self.shared.hosts.deadline())
+            .filter(|at| *at > self.now);
         boards
             .into_iter()
             .chain(resets)

@@ -124,6 +124,7 @@ impl Board {
     }
 
     fn forget_requests(&mut self, shared: &mut Shared) {
+        self.local.control.stopped();
         let mut cores = Cores {
             local: &mut self.local,
             controller: self.controller.as_mut(),

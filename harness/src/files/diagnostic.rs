@@ -66,6 +66,12 @@ impl Findings {
     /// Everything noted, in the order of the file.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
+        // The same text can be read twice, once for each bank it stands for.
+        let mut seen = BTreeSet::new();
+        problems.retain(|problem| {
+            let start = problem.place.as_ref().map(|(span, _)| span.start);
+            seen.insert((start, problem.what.clone()))
+        });
         problems.sort_by_key(|problem| problem.place.as_ref().map_or(0, |(span, _)| span.start));
         problems
     }

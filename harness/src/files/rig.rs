@@ -155,6 +155,31 @@ mod tests {
     }
 
     #[test]
+    fn the_rig_with_every_key_is_the_default() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rigs");
+        let rig = load_rig("./every-key.toml", &folder).unwrap_or_else(|error| panic!("{error}"));
+        let wanted = Rig {
+            name: "every-key".to_owned(),
+            ..Rig::default()
+        };
+        assert_eq!(rig, wanted);
+        // Every key that there is stands in the file.
+        let all = toml::to_string(&wanted).unwrap();
+        let text = include_str!("../../rigs/every-key.toml");
+        for key in all
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .map(|(key, _)| key)
+        {
+            assert!(
+                text.lines()
+                    .any(|line| line.starts_with(&format!("{key} ="))),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
     fn an_unknown_key_comes_with_a_suggestion() {
         insta::assert_snapshot!(complaint("name = \"x\"\n[shelf]\nmembersize = \"16MiB\"\n"));
     }

@@ -7,7 +7,8 @@ use emulator::array::Source;
 use emulator::rig::Slot;
 
 use super::act::state_of;
-use super::{Answered, Mark, Player, answered, bank_state, index, preferred};
+use super::{Answered, Mark, Player, answered, index};
+use crate::inspect::{bank_state, preferred};
 use crate::scenario::{
     BankState, BoardState, Bound, Check, Counter, EventPattern, HostFigure, Preferred, Role,
     ShelfState,

@@ -3,7 +3,6 @@
 //! * [`Player`] — one scenario in progress: the stage, the marks, the boards on the bench.
 //! * `provision.rs` — what is in flash and on the array before the first instruction.
 //! * `act.rs` — what each verb does; `ask.rs` — what each question of `expect` finds.
-//! * `inspect.rs` — what lies in banks and on the array, read from outside.
 //! * `outcome.rs` — everything a golden or a report says about the end; `tell.rs` — what the
 //!   reports are told meanwhile.
 //!
@@ -12,7 +11,6 @@
 
 mod act;
 mod ask;
-mod inspect;
 mod outcome;
 mod provision;
 mod tell;
@@ -25,7 +23,6 @@ use emulator::board::Controller;
 use emulator::rig::{Slot, Unit};
 use thiserror::Error;
 
-pub use self::inspect::{bank_state, preferred};
 pub use self::provision::{BuildError, package_bytes};
 use self::tell::Told;
 use crate::host::{Host, Timing};
@@ -121,7 +118,7 @@ impl<'s> Player<'s> {
         let host = Host::new(slots, timing(scenario), usize_of(block_bytes(scenario)));
         let mut player = Player {
             scenario,
-            stage: Stage::new(array, host, declared(scenario)),
+            stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
             live_slots: vec![false; slots],
             marks: BTreeMap::new(),

@@ -5,8 +5,8 @@ use emulator::rig::Slot;
 
 use super::act::state_of;
 use super::ask::{shelf_state, word};
-use super::inspect::bank_image;
-use super::{Player, index, preferred, workload};
+use super::{Player, index, workload};
+use crate::inspect::{bank_image, preferred};
 use crate::golden::{ArrayOutcome, BoardOutcome, Entry, HostOutcome, Outcome, Panel};
 use crate::scenario::{BoardState, Invariant, Preferred, ShelfState};
 use crate::stage::Violation;

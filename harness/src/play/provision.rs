@@ -213,8 +213,9 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
         }
         damage => damaged(&contents.l3, Kind::L3, damage, seed)?,
     };
-    let version = Version::parse(&contents.l3.to_string())
-        .or_else(|_| ImageHeader::parse(&l3).map(|header| header.version))
+    let version = ImageHeader::parse(&l3)
+        .or_else(|_| ImageHeader::parse(&l2))
+        .map(|header| header.version)
         .map_err(|error| bad(&contents.l3, error))?;
     let images: Vec<&[u8]> = match contents.damage {
         // Two L2 parts cannot be packed; the L3 is simply not there.
@@ -278,7 +279,6 @@ pub(super) fn fill_shelf(shelf: &mut Shelf, scenario: &Scenario) -> Result<(), B
     }
     let loss = PowerLoss { now: disk.now, shape: Shape::Done, seed: 0 };
     disk.shelf.power_lost(loss, &mut events);
-    disk.shelf.forget_history();
     Ok(())
 }
 

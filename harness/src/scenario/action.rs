@@ -1,3 +1,6 @@
+use std::fmt;
+use std::str::FromStr;
+
 use devices::power::{OperationKind, Shape};
 use emulator::rig::{BankLetter, Slot, Span, Unit};
 
@@ -146,6 +149,45 @@ pub enum DeviceRef {
         /// Which; nothing: all of them together.
         member: Option<u32>,
     },
+}
+
+impl fmt::Display for DeviceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceRef::Flash { board, chip: None } => write!(f, "{board}.flash"),
+            DeviceRef::Flash {
+                board,
+                chip: Some(chip),
+            } => write!(f, "{board}.flash{chip}"),
+            DeviceRef::Shelf { member: None } => f.write_str("shelf"),
+            DeviceRef::Shelf {
+                member: Some(member),
+            } => write!(f, "shelf.disk{member}"),
+        }
+    }
+}
+
+impl FromStr for DeviceRef {
+    type Err = ();
+
+    /// Whether the rig has such a device is another question.
+    fn from_str(text: &str) -> Result<DeviceRef, ()> {
+        if text == "shelf" {
+            return Ok(DeviceRef::Shelf { member: None });
+        }
+        let (place, device) = text.split_once('.').ok_or(())?;
+        let number = |digits: &str| digits.parse().map_err(|_| ());
+        if place == "shelf" {
+            let member = Some(number(device.strip_prefix("disk").ok_or(())?)?);
+            return Ok(DeviceRef::Shelf { member });
+        }
+        let board: Slot = place.parse().map_err(|_| ())?;
+        let chip = match device.strip_prefix("flash").ok_or(())? {
+            "" => None,
+            digits => Some(number(digits)?),
+        };
+        Ok(DeviceRef::Flash { board, chip })
+    }
 }
 
 /// A board to put into a slot.

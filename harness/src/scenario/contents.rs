@@ -1,3 +1,5 @@
+//! What is in flash and on the array before the first instruction, and how it may be damaged.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -131,7 +133,14 @@ impl Build {
     /// What is wrong, and the remedy.
     pub fn parse(text: &str, folder: &Path) -> Result<Build, (String, String)> {
         if text.contains('/') {
-            return Ok(Build::File(folder.join(text)));
+            let path = folder.join(text);
+            return match path.is_file() {
+                true => Ok(Build::File(path)),
+                false => Err((
+                    format!("there is no file {}", path.display()),
+                    "check the path; it is relative to the file that names it".to_owned(),
+                )),
+            };
         }
         if REFERENCE_BUILDS.contains(&text) {
             return Ok(Build::Reference(text.to_owned()));

@@ -18,7 +18,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-/// What is in flash and on the array before the first instruction, and how it may be damaged.
 pub mod contents;
 
 use std::path::PathBuf;

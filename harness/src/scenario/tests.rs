@@ -160,6 +160,7 @@ fn complaints_about_steps() {
         r#"{ insert = "B", serial = "" }"#,
         r#"{ swap = "B", serial = "S", flash = { L2A = "1.0" } }"#,
         r#"{ swap = "B", serial = "S", flash = "3.0" }"#,
+        r#"{ swap = "B", serial = "S", flash = "./nowhere.img" }"#,
         r#"{ swap = "B", serial = "S", flash = { all = { build = "1.0", damage = "bitflips" } } }"#,
         r#"{ media = "insert" }"#,
         r#"{ console = "ver", board = "A", expect = "a", lines = ["a"] }"#,

@@ -6,7 +6,7 @@ use emulator::array::{Array, ArrayEvent, EventKind, Source, slot_letter};
 use emulator::rig::Rig;
 
 use super::view::{BoardView, State, word, words};
-use crate::play::{bank_validity, recorded_pair};
+use crate::inspect::{bank_validity, recorded_pair};
 use crate::scenario::Invariant;
 
 /// Midplane lock of LUN 0 in the reference firmware (firmware manual).

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use devices::event::DeviceEvent;
 use devices::power::OperationKind;
 use devices::time::Nanos;
+use emulator::rig::Rig;
 use emulator::array::{Array, ArrayError, ArrayEvent, EventKind, SavedArray, Source, Step};
 
 use self::invariants::Invariants;
@@ -82,7 +83,7 @@ pub enum Waited {
 
 impl Stage {
     /// A stage around an array.
-    pub fn new(array: Array, host: Host, declared: Declared) -> Stage {
+    pub fn new(array: Array, rig: Rig, host: Host, declared: Declared) -> Stage {
         let boards = array.boards().len();
         Stage {
             array,
@@ -92,7 +93,7 @@ impl Stage {
                 views: vec![BoardView::default(); boards],
                 operations: OperationCounts::new(),
                 cuts_fired: Vec::new(),
-                invariants: Invariants::new(declared),
+                invariants: Invariants::new(rig, declared),
                 consoles: vec![Vec::new(); boards],
                 new_operations: 0,
             },
@@ -127,11 +128,6 @@ impl Stage {
     /// Boards that have power, should serve and do not.
     pub fn bricked(&self) -> Vec<Violation> {
         self.seen.invariants.bricked(&self.seen.views, &self.array)
-    }
-
-    /// Which version mixes and errors are expected.
-    pub fn declared_mut(&mut self) -> &mut Declared {
-        self.seen.invariants.declared_mut()
     }
 
     /// Every line board `slot` printed.

@@ -5,7 +5,6 @@ use super::super::contents::{bank_name, package_of};
 use super::super::load::Context;
 use super::Verb;
 use super::boards::{required_slots, slots};
-use super::power::parse_device;
 use crate::files::Reader;
 
 pub(super) const MEDIA: Verb = Verb {
@@ -184,8 +183,8 @@ fn read_rot(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
 
 fn chip(reader: &Reader<'_>, context: &Context<'_>) -> Option<(Slot, u32)> {
     let text = reader.required("chip", 40, "add e.g. chip = \"A.flash0\"")?;
-    match parse_device(text) {
-        Some(DeviceRef::Flash {
+    match text.parse() {
+        Ok(DeviceRef::Flash {
             board,
             chip: Some(chip),
         }) if board.index() < context.rig.slots && chip < context.rig.board.flash.chips => {

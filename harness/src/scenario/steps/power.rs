@@ -1,5 +1,5 @@
 use devices::power::{OperationKind, Shape};
-use emulator::rig::{Slot, Span, Unit};
+use emulator::rig::{Span, Unit};
 
 use super::super::action::{Action, Cut, DeviceRef, Trigger};
 use super::super::load::Context;
@@ -155,7 +155,7 @@ fn read_trigger(at: &Reader<'_>, context: &Context<'_>) -> (Option<Trigger>, Opt
 }
 
 fn device(reader: &Reader<'_>, text: &str, context: &Context<'_>) -> Option<DeviceRef> {
-    let found = parse_device(text).filter(|device| match *device {
+    let found = text.parse().ok().filter(|device| match *device {
         DeviceRef::Flash { board, chip } => {
             board.index() < context.rig.slots
                 && chip.is_none_or(|chip| chip < context.rig.board.flash.chips)
@@ -173,26 +173,6 @@ fn device(reader: &Reader<'_>, text: &str, context: &Context<'_>) -> Option<Devi
         );
     }
     found
-}
-
-/// Reads `A.flash0`, `A.flash`, `shelf.disk2`, `shelf`.
-pub(super) fn parse_device(text: &str) -> Option<DeviceRef> {
-    if text == "shelf" {
-        return Some(DeviceRef::Shelf { member: None });
-    }
-    let (place, device) = text.split_once('.')?;
-    if place == "shelf" {
-        let member = device.strip_prefix("disk")?.parse().ok()?;
-        return Some(DeviceRef::Shelf {
-            member: Some(member),
-        });
-    }
-    let board: Slot = place.parse().ok()?;
-    let chip = match device.strip_prefix("flash")? {
-        "" => None,
-        digits => Some(digits.parse().ok()?),
-    };
-    Some(DeviceRef::Flash { board, chip })
 }
 
 fn read_await_cuts(reader: &Reader<'_>, _: &Context<'_>) -> Option<Action> {

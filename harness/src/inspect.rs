@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use emulator::array::Array;
 use emulator::board::Controller;
 use emulator::rig::{Bank, Rig, Strap};
 use image::{Defect, ImageHeader, Kind, ReadAt, Requirements, Trust, Unreadable};
@@ -112,4 +113,37 @@ pub fn preferred(shelf: &devices::shelf::Shelf) -> Preferred {
         }
         Err(_) => Preferred::Invalid,
     }
+}
+
+/// Whether a bank holds a valid image.
+///
+/// # Errors
+/// Why it does not.
+pub fn bank_validity(
+    rig: &Rig,
+    array: &Array,
+    slot: usize,
+    level: u8,
+    letter: &str,
+) -> Result<(), String> {
+    let controller = array.boards().get(slot).and_then(|board| board.controller());
+    let controller = controller.ok_or("there is no board")?;
+    let name = format!("L{level}{letter}");
+    let table = rig.board.flash.bank_table();
+    let bank = table.iter().find(|bank| bank.name() == name).ok_or("there is no such bank")?;
+    bank_image(rig, controller, bank).map(drop).map_err(|defect| defect.as_str().to_owned())
+}
+
+/// The L3 versions of the preferred package and of the one that was preferred before it: they may
+/// run side by side while an upgrade goes on.
+pub fn recorded_pair(shelf: &devices::shelf::Shelf) -> Option<(String, String)> {
+    let mut buffer = Box::new([0; LOAD_SIZE]);
+    let condition = load(&mut Volume(shelf), &mut buffer);
+    let catalogue = condition.catalogue()?;
+    let version = |package: &image::Package| {
+        package.part(Kind::L3).map(|part| part.version.to_string())
+    };
+    let new = version(&catalogue.preferred()?.package)?;
+    let old = version(&catalogue.previous()?.package)?;
+    Some((new, old))
 }

@@ -1,0 +1,210 @@
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use kvm_ioctls::Kvm;
+
+use super::exit::{CliError, Exit};
+use super::output::print;
+use crate::files::{built_in_rig_names, load_rig};
+use crate::runner::{Engine, bench};
+
+/// Say what this machine can do, and what mends what it cannot.
+///
+/// Changes nothing. Exits with 0 if scenarios can be played here, with 4 if not.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Doctor {}
+
+const EXAMPLES: &str = "\
+Examples:
+  arraybench doctor
+  arraybench doctor && arraybench run --all";
+
+/// One thing that was looked at.
+struct Finding {
+    name: &'static str,
+    /// What was found, or what is missing and the command that mends it.
+    result: Result<String, Missing>,
+}
+
+struct Missing {
+    what: String,
+    remedy: String,
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> Result<Exit, CliError> {
+        let findings = [kvm(), processors(), memory(), build(), rigs(), player()];
+        print(&render(&findings))?;
+        let good = findings.iter().all(|finding| finding.result.is_ok());
+        Ok(if good { Exit::Good } else { Exit::Broken })
+    }
+}
+
+fn render(findings: &[Finding]) -> String {
+    let mut out = String::new();
+    for Finding { name, result } in findings {
+        match result {
+            Ok(found) => out.push_str(&format!("ok       {name:<10} {found}\n")),
+            Err(missing) => {
+                out.push_str(&format!("MISSING  {name:<10} {}\n", missing.what));
+                out.push_str(&format!("{:20}mend it with: {}\n", "", missing.remedy));
+            }
+        }
+    }
+    out
+}
+
+/// Opens /dev/kvm and makes a VM, which is more than looking whether the file is there.
+fn kvm() -> Finding {
+    let check = || {
+        let kvm = Kvm::new().map_err(|error| kvm_missing(&io::Error::from(error)))?;
+        let begin = Instant::now();
+        kvm.create_vm().map_err(|error| Missing {
+            what: format!("/dev/kvm opens, but makes no VM: {error}"),
+            remedy: "free memory, or stop other VMs; see `dmesg | grep -i kvm`".to_owned(),
+        })?;
+        Ok(format!(
+            "/dev/kvm version {}, a VM made in {} µs",
+            kvm.get_api_version(),
+            begin.elapsed().as_micros()
+        ))
+    };
+    Finding {
+        name: "engine kvm",
+        result: check(),
+    }
+}
+
+fn kvm_missing(error: &io::Error) -> Missing {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "sudo modprobe kvm_intel || sudo modprobe kvm_amd (in a VM: turn nested virtualisation on)"
+        }
+        io::ErrorKind::PermissionDenied => "sudo usermod -aG kvm $USER, then log in again",
+        _ => "see `dmesg | grep -i kvm`",
+    };
+    Missing {
+        what: format!("/dev/kvm cannot be opened: {error}"),
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn processors() -> Finding {
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    let model = fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| field(&text, "model name"))
+        .unwrap_or_else(|| "unknown model".to_owned());
+    Finding {
+        name: "CPUs",
+        result: Ok(format!("{count} × {model}")),
+    }
+}
+
+/// Memory for one job: RAM of three boards and what they write to flash and disks.
+const NEEDED_MIB: u64 = 256;
+
+fn memory() -> Finding {
+    let available = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| field(&text, "MemAvailable"))
+        .and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
+    let result = match available.map(|kib| kib >> 10) {
+        Some(mib) if mib >= NEEDED_MIB => Ok(format!("{mib} MiB available")),
+        Some(mib) => Err(Missing {
+            what: format!("{mib} MiB available, {NEEDED_MIB} MiB needed"),
+            remedy: "close something, or run with --jobs 1".to_owned(),
+        }),
+        None => Ok("unknown".to_owned()),
+    };
+    Finding {
+        name: "memory",
+        result,
+    }
+}
+
+/// The value of `name` in text of `name : value` lines.
+fn field(text: &str, name: &str) -> Option<String> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name).then(|| value.trim().to_owned())
+    })
+}
+
+fn build() -> Finding {
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    Finding {
+        name: "build",
+        result: Ok(format!(
+            "arraybench {} {profile} for {} {}",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::ARCH,
+            std::env::consts::OS
+        )),
+    }
+}
+
+fn rigs() -> Finding {
+    let names: Vec<&str> = built_in_rig_names().collect();
+    let bad = names
+        .iter()
+        .find_map(|name| load_rig(name, "".as_ref()).err());
+    Finding {
+        name: "rigs",
+        result: match bad {
+            None => Ok(names.join(", ")),
+            Some(error) => Err(Missing {
+                what: error.to_string(),
+                remedy: "build arraybench anew: cargo build --release".to_owned(),
+            }),
+        },
+    }
+}
+
+fn player() -> Finding {
+    Finding {
+        name: "bench",
+        result: match bench(Engine::default()) {
+            Ok(_) => Ok("ready to play".to_owned()),
+            Err(error) => Err(Missing {
+                what: error.chain(),
+                remedy: "scripts/setup".to_owned(),
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_with_its_remedy() {
+        let findings = [
+            Finding {
+                name: "CPUs",
+                result: Ok("2 × a model".to_owned()),
+            },
+            Finding {
+                name: "engine kvm",
+                result: Err(kvm_missing(&io::ErrorKind::PermissionDenied.into())),
+            },
+        ];
+        insta::assert_snapshot!(render(&findings));
+    }
+
+    #[test]
+    fn fields_are_found() {
+        let text = "processor\t: 0\nmodel name\t: A: B\n";
+        assert_eq!(field(text, "model name"), Some("A: B".to_owned()));
+        assert_eq!(field(text, "bogomips"), None);
+    }
+}

@@ -1,0 +1,178 @@
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::{Args, ValueEnum};
+
+use super::exit::{CliError, Exit};
+use super::output::{bar_wanted, print, stdout_colours};
+use super::select::scenarios;
+use crate::report::{Console, Fan, Html, JsonLines, Junit, SinkError};
+use crate::runner::{Engine, GoldenPolicy, PlayOptions, bench, play_all};
+use crate::scenario::Scenario;
+
+/// Play scenarios and compare each outcome with its golden.
+///
+/// A scenario is a TOML file that tells one story in steps. It passes if every expectation in it ran
+/// and held, every fault in it fired, no invariant was broken, and timeline, final state and
+/// panels are those of its golden (golden/<scenario>.snap). Runs are deterministic: the same
+/// scenario, firmware and seed give the same bytes, however many jobs there are.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = long_help())]
+pub(super) struct Run {
+    /// Scenario files, or folders of them
+    #[arg(value_name = "FILES")]
+    files: Vec<PathBuf>,
+    /// Every scenario of the project (harness/scenarios)
+    #[arg(long)]
+    all: bool,
+    /// Only read the files and say what is wrong with them
+    #[arg(long)]
+    check: bool,
+    /// Show every event as it happens: virtual time, board, event
+    #[arg(long, short)]
+    timeline: bool,
+    #[command(flatten)]
+    play: PlayArguments,
+    /// Play with another seed than the file's; goldens are then left alone
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Write every record of the run, one JSON object a line (`-`: to the output)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a JUnit report, kept whole while the run lasts
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write a timeline with one lane per board, for a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Accept the outcomes of scenarios in which everything held as goldens; read the diff first
+    #[arg(long, conflicts_with = "seed")]
+    bless: bool,
+    /// Where goldens are [default: `golden` beside or above the scenario]
+    #[arg(long, value_name = "DIR")]
+    golden: Option<PathBuf>,
+    /// Begin no further scenario after one that did not pass
+    #[arg(long)]
+    stop_on_failure: bool,
+}
+
+/// How to play.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PlayArguments {
+    /// Scenarios or cases at a time [default: one per CPU]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// What runs the firmware
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineArgument,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum EngineArgument {
+    /// The own VMM on /dev/kvm
+    #[default]
+    Kvm,
+}
+
+impl PlayArguments {
+    pub(super) fn jobs(&self) -> usize {
+        let cpus = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(cpus, NonZeroUsize::get)
+    }
+
+    pub(super) fn engine(&self) -> Engine {
+        match self.engine {
+            EngineArgument::Kvm => Engine::Kvm,
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  arraybench run --all                                   everything, on all CPUs
+  arraybench run harness/scenarios/pair-live-upgrade-cut.toml --timeline
+                                                         one story, event by event
+  arraybench run --all --junit junit.xml --json run.jsonl --html run.html
+                                                         what a CI job wants
+  arraybench run my/story.toml --check                   is the file good?
+  arraybench run my/story.toml --bless                   accept its outcome as golden
+
+`arraybench run --help` lists every verb of the scenario language.";
+
+fn long_help() -> String {
+    format!(
+        "{EXAMPLES}\n\nA scenario names a rig, says what is in flash and on the array, and goes on in steps:\n\n  \
+         name = \"Single controller, normal boot\"\n  rig = \"single\"\n  covers = [\"VC70\"]\n  \
+         firmware = {{ A = \"1.0\", array = \"1.0\" }}\n  steps = [\n    {{ power = \"on\" }},\n    \
+         {{ await = \"operational\", board = \"A\", within = \"30s\" }},\n    \
+         {{ expect = {{ boots = {{ A = 1 }} }}, proves = [\"VC70\"] }},\n  ]\n\n\
+         Every step has exactly one verb:\n\n{}",
+        Scenario::verbs_help()
+    )
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<Exit, CliError> {
+        let mut scenarios = scenarios(&self.files, self.all)?;
+        if self.check {
+            print(&format!("{} scenarios, nothing wrong\n", scenarios.len()))?;
+            return Ok(Exit::Good);
+        }
+        if let Some(seed) = self.seed {
+            for scenario in &mut scenarios {
+                scenario.seed = seed;
+            }
+        }
+        let golden = match (self.seed, self.bless) {
+            (Some(_), _) => GoldenPolicy::Ignore,
+            (None, true) => GoldenPolicy::Bless,
+            (None, false) => GoldenPolicy::Compare,
+        };
+        let options = PlayOptions {
+            jobs: self.play.jobs(),
+            golden,
+            golden_folder: self.golden.clone(),
+            stop_on_failure: self.stop_on_failure,
+        };
+        let bench = bench(self.play.engine())?;
+        let mut reports = self.reports()?;
+        let totals = play_all(bench.as_ref(), &scenarios, &options, &mut reports)?;
+        Ok(match (totals.failed, totals.broken) {
+            (0, 0) => Exit::Good,
+            (0, _) => Exit::Broken,
+            _ => Exit::Failed,
+        })
+    }
+
+    fn reports(&self) -> Result<Fan<'static>, CliError> {
+        let mut reports = Fan::default();
+        match &self.json {
+            Some(path) if path == Path::new("-") => {
+                reports.add(JsonLines::new("on the output", io::stdout()));
+            }
+            json => {
+                let console =
+                    Console::new(io::stdout(), stdout_colours(), bar_wanted(), self.timeline);
+                reports.add(console);
+                if let Some(path) = json {
+                    let name = path.display().to_string();
+                    let file = File::create(path).map_err(|source| SinkError {
+                        name: name.clone(),
+                        source,
+                    })?;
+                    reports.add(JsonLines::new(&name, file));
+                }
+            }
+        }
+        if let Some(path) = &self.junit {
+            reports.add(Junit::new(path));
+        }
+        if let Some(path) = &self.html {
+            reports.add(Html::create(path)?);
+        }
+        Ok(reports)
+    }
+}

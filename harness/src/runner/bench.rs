@@ -1,0 +1,96 @@
+use std::path::PathBuf;
+
+use emulator::rig::Rig;
+use thiserror::Error;
+
+use super::sweep::{SweepPlan, SweepReport};
+use crate::golden::Outcome;
+use crate::report::{Sink, SinkError};
+use crate::scenario::Scenario;
+use crate::scenario::contents::Build;
+
+/// A CPU engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The own VMM on `/dev/kvm`.
+    #[default]
+    Kvm,
+}
+
+/// The bench could not do its part: no verdict on the firmware.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// There is no engine to run firmware on.
+    #[error("no CPU engine: {what}")]
+    NoEngine {
+        /// What is missing, and the command that mends it.
+        what: String,
+    },
+    /// Firmware images of the reference builds are missing or unreadable.
+    #[error("firmware: {what}")]
+    Firmware {
+        /// What is missing, and the command that mends it.
+        what: String,
+    },
+    /// The host refused something.
+    #[error("{what}")]
+    Host {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A report cannot be written.
+    #[error(transparent)]
+    Report(#[from] SinkError),
+}
+
+/// An interactive array.
+#[derive(Debug)]
+pub struct BootRequest {
+    /// The rig.
+    pub rig: Rig,
+    /// What is in all banks, and on the array, where the state directory is new.
+    pub firmware: Build,
+    /// Where media are kept between runs; nothing: in memory.
+    pub state: Option<PathBuf>,
+    /// Decides every detail left open.
+    pub seed: u64,
+}
+
+/// Whoever owns an emulator.
+///
+/// `play` tells the sink of steps, events, expectations, faults, invariants and figures, in the order
+/// of virtual time; it does not judge, compare goldens or say that it started or finished.
+pub trait Bench: Sync {
+    /// Plays a scenario to its end, or until it makes no sense to go on.
+    ///
+    /// # Errors
+    /// The bench could not do its part. Whatever firmware does is no error.
+    fn play(&self, scenario: &Scenario, sink: &mut dyn Sink) -> Result<Outcome, BenchError>;
+
+    /// Plays an interactive array until its operator leaves.
+    ///
+    /// # Errors
+    /// As for [`Bench::play`].
+    fn boot(&self, request: &BootRequest) -> Result<(), BenchError>;
+
+    /// Plays a scenario once for every cut of the plan.
+    ///
+    /// # Errors
+    /// As for [`Bench::play`].
+    fn sweep(&self, plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchError>;
+}
+
+/// The bench on `engine`.
+///
+/// # Errors
+/// This machine, or this build, has no such engine.
+pub fn bench(engine: Engine) -> Result<Box<dyn Bench>, BenchError> {
+    match engine {
+        Engine::Kvm => Err(BenchError::NoEngine {
+            what: "this build of arraybench has no emulator to play scenarios on".to_owned(),
+        }),
+    }
+}
