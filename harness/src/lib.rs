@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod coverage;
+pub mod desk;
 pub mod files;
 pub mod firmware;
 pub mod golden;
@@ -15,3 +16,4 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod stage;
+pub mod sweep;

@@ -11,6 +11,7 @@
 
 mod act;
 mod ask;
+mod bench;
 mod outcome;
 mod provision;
 mod tell;
@@ -23,6 +24,7 @@ use emulator::board::Controller;
 use emulator::rig::{Slot, Unit};
 use thiserror::Error;
 
+pub use self::bench::KvmBench;
 pub use self::provision::{BuildError, package_bytes};
 use self::tell::Told;
 use crate::host::{Host, Timing};

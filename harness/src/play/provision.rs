@@ -9,7 +9,7 @@ use devices::shelf::Shelf;
 use devices::time::Nanos;
 use emulator::board::Controller;
 use emulator::rig::Rig;
-use image::{ImageHeader, Kind, Package, Record, Version};
+use image::{ImageHeader, Kind, Package, Record};
 use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
@@ -22,7 +22,7 @@ use crate::scenario::contents::{
 
 /// Seed of the bench's own signing key: every reference image is signed with it, so that a board
 /// which demands signatures can be tried. It protects nothing.
-pub const SIGNING_SEED: [u8; 32] = *b"arraybench reference signing key";
+pub(super) const SIGNING_SEED: [u8; 32] = *b"arraybench reference signing key";
 
 /// Calendar of factory programming: the second day of 2001.
 const FACTORY_S: u64 = 978_393_600;

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::sweep::{SweepPlan, SweepReport};
 use crate::golden::Outcome;
+use crate::play::KvmBench;
 use crate::report::{Sink, SinkError};
 use crate::scenario::Scenario;
 use crate::scenario::contents::Build;
@@ -89,8 +90,6 @@ pub trait Bench: Sync {
 /// This machine, or this build, has no such engine.
 pub fn bench(engine: Engine) -> Result<Box<dyn Bench>, BenchError> {
     match engine {
-        Engine::Kvm => Err(BenchError::NoEngine {
-            what: "this build of arraybench has no emulator to play scenarios on".to_owned(),
-        }),
+        Engine::Kvm => Ok(Box::new(KvmBench)),
     }
 }
