@@ -12,6 +12,7 @@ pub mod golden;
 pub mod host;
 pub mod inspect;
 pub mod play;
+pub mod provision;
 pub mod report;
 pub mod runner;
 pub mod scenario;

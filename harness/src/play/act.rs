@@ -9,8 +9,9 @@ use emulator::array::{CutPoint, PowerDomain, Source, slot_letter};
 use emulator::board::{Controller, Cpu};
 use emulator::rig::{Slot, Unit};
 
-use super::{Answered, PlayError, Player, answered, domain, failed, index, provision, usize_of};
+use super::{Answered, PlayError, Player, answered, domain, failed, index, usize_of};
 use crate::host::Plan;
+use crate::provision;
 use crate::scenario::{
     Action, Answer, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction, EventPattern,
     FlashFault, HostAction, LinkName, Step, Workload,
@@ -189,7 +190,7 @@ impl Player<'_> {
                 let storage = emulator::array::Storage::Memory;
                 let mut controller = Controller::blank(rig, &board.serial, &storage)?;
                 if let Some(flash) = flash {
-                    provision::fill_flash(&mut controller, flash, self.scenario)?;
+                    provision::fill_flash(&mut controller, flash, rig, self.scenario.seed)?;
                 }
                 controller
             }

@@ -1,7 +1,6 @@
 //! Plays a scenario on a stage.
 //!
 //! * [`Player`] — one scenario in progress: the stage, the marks, the boards on the bench.
-//! * `provision.rs` — what is in flash and on the array before the first instruction.
 //! * `act.rs` — what each verb does; `ask.rs` — what each question of `expect` finds.
 //! * `outcome.rs` — everything a golden or a report says about the end; `tell.rs` — what the
 //!   reports are told meanwhile.
@@ -13,7 +12,6 @@ mod act;
 mod ask;
 mod bench;
 mod outcome;
-mod provision;
 mod tell;
 
 use std::collections::BTreeMap;
@@ -25,9 +23,9 @@ use emulator::rig::{Slot, Unit};
 use thiserror::Error;
 
 pub use self::bench::KvmBench;
-pub use self::provision::{BuildError, package_bytes};
 use self::tell::Told;
 use crate::host::{Host, Timing};
+use crate::provision::{self, BuildError};
 use crate::report::{Sink, SinkError};
 use crate::scenario::{Action, HostAction, Scenario, Step};
 use crate::stage::{Declared, SavedStage, Stage};
@@ -110,10 +108,14 @@ impl<'s> Player<'s> {
         let rig = &scenario.rig;
         let rom = provision::rom(rig)?;
         let mut array = Array::of_rig(rig, rom, &Storage::Memory, scenario.seed)?;
-        provision::fill_shelf(&mut array.shared_mut().shelf, scenario)?;
+        provision::fill_shelf(
+            &mut array.shared_mut().shelf,
+            &scenario.firmware.array,
+            scenario.seed,
+        )?;
         for (slot, flash) in &scenario.firmware.boards {
             let mut controller = Controller::blank(rig, &rig.serial(*slot), &Storage::Memory)?;
-            provision::fill_flash(&mut controller, flash, scenario)?;
+            provision::fill_flash(&mut controller, flash, rig, scenario.seed)?;
             array.insert(index(*slot), controller)?;
         }
         let slots = rig.slots().count();

@@ -109,8 +109,15 @@ impl Player<'_> {
         .collect()
     }
 
+    /// Every rule that was broken on the way or is broken now.
+    pub fn broken_rules(&self) -> Vec<Violation> {
+        let mut broken = self.stage.violations().to_vec();
+        broken.extend(self.end_violations());
+        broken
+    }
+
     /// What must hold at the end and does not: boards that cannot boot, writes that are gone.
-    pub(super) fn end_violations(&self) -> Vec<Violation> {
+    fn end_violations(&self) -> Vec<Violation> {
         let mut violations = self.stage.bricked();
         for problem in self.stage.host.problems().iter().filter(|problem| problem.lost_write) {
             violations.push(Violation {

@@ -9,7 +9,6 @@ use crate::scenario::{Action, Step};
 pub(super) struct Told {
     timeline: usize,
     cuts: usize,
-    violations: usize,
 }
 
 impl Told {
@@ -17,7 +16,6 @@ impl Told {
     pub(super) fn forget_after(&mut self, length: usize) {
         self.timeline = self.timeline.min(length);
         self.cuts = 0;
-        self.violations = 0;
     }
 }
 
@@ -88,10 +86,8 @@ impl Player<'_> {
     /// # Errors
     /// The report cannot be written.
     pub fn tell_invariants(&mut self, sink: &mut dyn Sink) -> Result<bool, PlayError> {
-        let ends = self.end_violations();
-        let violations = self.stage.violations().iter().skip(self.told.violations).chain(&ends);
         let mut good = true;
-        for violation in violations {
+        for violation in self.broken_rules() {
             good = false;
             let record = Record::InvariantBroken {
                 invariant: violation.rule.as_str().to_owned(),

@@ -47,6 +47,7 @@ pub struct Stage {
     /// The host on its network.
     pub host: Host,
     seen: Seen,
+    stop_at_cut: Option<u32>,
 }
 
 /// Everything observed; plain data.
@@ -59,7 +60,6 @@ struct Seen {
     invariants: Invariants,
     /// Console lines of each board, all of them.
     consoles: Vec<Vec<String>>,
-    new_operations: u64,
 }
 
 /// A stage as a value.
@@ -79,6 +79,8 @@ pub enum Waited {
     TimedOut,
     /// Nothing will ever happen again by itself, and it does not hold.
     Dead,
+    /// The cut that [`Stage::stop_at_cut`] names fired first.
+    Cut,
 }
 
 impl Stage {
@@ -95,8 +97,8 @@ impl Stage {
                 cuts_fired: Vec::new(),
                 invariants: Invariants::new(rig, declared),
                 consoles: vec![Vec::new(); boards],
-                new_operations: 0,
             },
+            stop_at_cut: None,
         }
     }
 
@@ -149,6 +151,11 @@ impl Stage {
         self.seen.timeline.push(entry);
     }
 
+    /// Makes every wait end when armed cut `cut` fires.
+    pub fn stop_at_cut(&mut self, cut: Option<u32>) {
+        self.stop_at_cut = cut;
+    }
+
     /// Advances until `condition` holds, at most to `deadline`.
     ///
     /// # Errors
@@ -160,6 +167,9 @@ impl Stage {
     ) -> Result<Waited, ArrayError> {
         loop {
             self.observe();
+            if self.stop_at_cut.is_some_and(|cut| self.seen.cuts_fired.contains(&cut)) {
+                return Ok(Waited::Cut);
+            }
             if condition(self) {
                 return Ok(Waited::Met(self.array.now()));
             }
@@ -179,16 +189,6 @@ impl Stage {
                 }
             }
         }
-    }
-
-    /// Advances until a persistent operation begins; false when none did by `deadline`.
-    ///
-    /// # Errors
-    /// The bench itself failed.
-    pub fn run_to_operation(&mut self, deadline: Nanos) -> Result<bool, ArrayError> {
-        let before = self.seen.new_operations;
-        let waited = self.run_until(deadline, |stage| stage.seen.new_operations > before)?;
-        Ok(matches!(waited, Waited::Met(_)))
     }
 
     /// One step of the array, with the host's frames carried both ways.
@@ -246,7 +246,6 @@ impl Seen {
         if let EventKind::Device(DeviceEvent::OperationBegan(operation)) = &event.kind {
             let place = (event.source, operation.unit, operation.kind);
             *self.operations.entry(place).or_default() += 1;
-            self.new_operations += 1;
             return;
         }
         if let EventKind::CutFired { cut } = event.kind {

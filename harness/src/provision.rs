@@ -15,14 +15,13 @@ use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
 
 use crate::firmware;
-use crate::scenario::Scenario;
 use crate::scenario::contents::{
     ArrayContents, BankContents, Build, Damage, FlashContents, PackageContents,
 };
 
 /// Seed of the bench's own signing key: every reference image is signed with it, so that a board
 /// which demands signatures can be tried. It protects nothing.
-pub(super) const SIGNING_SEED: [u8; 32] = *b"arraybench reference signing key";
+pub const SIGNING_SEED: [u8; 32] = *b"arraybench reference signing key";
 
 /// Calendar of factory programming: the second day of 2001.
 const FACTORY_S: u64 = 978_393_600;
@@ -84,7 +83,10 @@ fn bad(name: impl ToString, why: impl ToString) -> BuildError {
 }
 
 /// The boot ROM of a rig's boards.
-pub(super) fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
+///
+/// # Errors
+/// There is none, or its file cannot be read.
+pub fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
     if rig.board.rom.contains('/') {
         let path = PathBuf::from(&rig.board.rom);
         return std::fs::read(&path)
@@ -170,19 +172,23 @@ fn damaged(
 }
 
 /// Fills a controller's flash as `contents` says.
-pub(super) fn fill_flash(
+///
+/// # Errors
+/// A build is missing, is no image or does not fit its bank.
+pub fn fill_flash(
     controller: &mut Controller,
     contents: &FlashContents,
-    scenario: &Scenario,
+    rig: &Rig,
+    seed: u64,
 ) -> Result<(), BuildError> {
-    for bank in scenario.rig.board.flash.bank_table() {
+    for bank in rig.board.flash.bank_table() {
         let Some(BankContents::Image { build, sequence, damage }) =
             contents.get(&(bank.level, bank.bank))
         else {
             continue;
         };
         let kind = if bank.level == 2 { Kind::L2 } else { Kind::L3 };
-        let mut file = damaged(build, kind, *damage, scenario.seed)?;
+        let mut file = damaged(build, kind, *damage, seed)?;
         let name = format!("{build} in {}", bank.name());
         let record = Record {
             sequence: *sequence,
@@ -245,13 +251,20 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
     Ok(file)
 }
 
-/// Fills the array's system area as the scenario says, with the shelf off before and after.
-pub(super) fn fill_shelf(shelf: &mut Shelf, scenario: &Scenario) -> Result<(), BuildError> {
+/// Fills the array's system area, with the shelf off before and after.
+///
+/// # Errors
+/// A build is missing, or the shelf refuses.
+pub fn fill_shelf(
+    shelf: &mut Shelf,
+    contents: &ArrayContents,
+    seed: u64,
+) -> Result<(), BuildError> {
     let mut disk = FactoryDisk { shelf, now: Nanos::ZERO };
     let problem = |error: &dyn std::fmt::Display| BuildError::Shelf(error.to_string());
     let mut events = Vec::new();
     disk.shelf.power_on(Nanos::ZERO, &mut events);
-    match &scenario.firmware.array {
+    match contents {
         ArrayContents::Absent => {}
         ArrayContents::Foreign => {
             let other = [b'\xa5'; SECTOR_SIZE * 8];
@@ -262,7 +275,7 @@ pub(super) fn fill_shelf(shelf: &mut Shelf, scenario: &Scenario) -> Result<(), B
         }
         ArrayContents::Package(package) => {
             let whole = PackageContents { damage: None, ..package.clone() };
-            let bytes = package_bytes(&whole, scenario.seed)?;
+            let bytes = package_bytes(&whole, seed)?;
             let catalogue = Catalogue::new(ARRAY_IDENTITY);
             let mut install = Install::new(catalogue, PACKAGE_NAME, FACTORY_S);
             let catalogue = install
@@ -270,7 +283,7 @@ pub(super) fn fill_shelf(shelf: &mut Shelf, scenario: &Scenario) -> Result<(), B
                 .map_err(|error| BuildError::Shelf(error.as_str().to_owned()))?;
             // Damage comes after installation, which would have refused it.
             if let (Some(_), Some(entry)) = (package.damage, catalogue.preferred()) {
-                let mut bytes = package_bytes(package, scenario.seed)?;
+                let mut bytes = package_bytes(package, seed)?;
                 bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
                 disk.write(entry.extent.first, &bytes).map_err(|_| problem(&"write failed"))?;
                 disk.flush().map_err(|_| problem(&"flush failed"))?;
