@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-use image_pack::Recipe;
 use image::{Component, ComponentKind, Kind};
+use image_pack::Recipe;
 
 use crate::elf;
 use crate::sources::Program;

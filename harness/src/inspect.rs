@@ -37,20 +37,23 @@ impl ReadAt for BankBytes<'_> {
 ///
 /// # Errors
 /// Why it holds no valid image.
-pub fn bank_image(
-    rig: &Rig,
-    controller: &Controller,
-    bank: &Bank,
-) -> Result<ImageHeader, Defect> {
+pub fn bank_image(rig: &Rig, controller: &Controller, bank: &Bank) -> Result<ImageHeader, Defect> {
     let key = rig.board.signing_key_bytes();
     let signed = rig.board.straps.contains(&Strap::RequireSignature);
-    let (kind, load_window) =
-        if bank.level == 2 { (Kind::L2, L2_WINDOW) } else { (Kind::L3, L3_WINDOW) };
+    let (kind, load_window) = if bank.level == 2 {
+        (Kind::L2, L2_WINDOW)
+    } else {
+        (Kind::L3, L3_WINDOW)
+    };
     let requirements = Requirements {
         kind,
         capacity: u32::try_from(bank.size.0).unwrap_or(u32::MAX),
         load_window,
-        trust: if signed { Trust::SignedBy(&key) } else { Trust::Anyone },
+        trust: if signed {
+            Trust::SignedBy(&key)
+        } else {
+            Trust::Anyone
+        },
     };
     requirements.check_bank(&mut BankBytes { controller, bank }, &mut [0; 4096])
 }
@@ -68,7 +71,11 @@ pub fn bank_state(rig: &Rig, controller: &Controller, bank: &Bank) -> BankState 
             let empty = blank
                 && bytes.read_at(256, &mut rest).is_ok()
                 && rest.iter().all(|byte| *byte == 0xff);
-            if empty { BankState::Empty } else { BankState::Invalid }
+            if empty {
+                BankState::Empty
+            } else {
+                BankState::Invalid
+            }
         }
     }
 }
@@ -82,7 +89,11 @@ impl BlockDevice for Volume<'_> {
     }
 
     fn read(&mut self, sector: u64, into: &mut [u8]) -> Result<(), IoError> {
-        if self.0.peek(sector, into) { Ok(()) } else { Err(IoError) }
+        if self.0.peek(sector, into) {
+            Ok(())
+        } else {
+            Err(IoError)
+        }
     }
 
     fn write(&mut self, _sector: u64, _from: &[u8]) -> Result<(), IoError> {
@@ -103,13 +114,21 @@ pub fn preferred(shelf: &devices::shelf::Shelf) -> Preferred {
         Condition::Present(catalogue) => catalogue,
         Condition::Invalid(_) | Condition::Unreachable => return Preferred::Invalid,
     };
-    let Some(entry) = catalogue.preferred() else { return Preferred::Absent };
+    let Some(entry) = catalogue.preferred() else {
+        return Preferred::Absent;
+    };
     let mut stored = ExtentReader::new(volume, entry.extent);
     match check_package(&mut stored, &[], &mut [0; 4096]) {
         Ok(package) => {
-            let version =
-                |kind| package.part(kind).map_or("-".to_owned(), |part| part.version.to_string());
-            Preferred::Versions { l2: version(Kind::L2), l3: version(Kind::L3) }
+            let version = |kind| {
+                package
+                    .part(kind)
+                    .map_or("-".to_owned(), |part| part.version.to_string())
+            };
+            Preferred::Versions {
+                l2: version(Kind::L2),
+                l3: version(Kind::L3),
+            }
         }
         Err(_) => Preferred::Invalid,
     }
@@ -126,12 +145,20 @@ pub fn bank_validity(
     level: u8,
     letter: &str,
 ) -> Result<(), String> {
-    let controller = array.boards().get(slot).and_then(|board| board.controller());
+    let controller = array
+        .boards()
+        .get(slot)
+        .and_then(|board| board.controller());
     let controller = controller.ok_or("there is no board")?;
     let name = format!("L{level}{letter}");
     let table = rig.board.flash.bank_table();
-    let bank = table.iter().find(|bank| bank.name() == name).ok_or("there is no such bank")?;
-    bank_image(rig, controller, bank).map(drop).map_err(|defect| defect.as_str().to_owned())
+    let bank = table
+        .iter()
+        .find(|bank| bank.name() == name)
+        .ok_or("there is no such bank")?;
+    bank_image(rig, controller, bank)
+        .map(drop)
+        .map_err(|defect| defect.as_str().to_owned())
 }
 
 /// The L3 versions of the preferred package and of the one that was preferred before it: they may
@@ -140,9 +167,8 @@ pub fn recorded_pair(shelf: &devices::shelf::Shelf) -> Option<(String, String)> 
     let mut buffer = Box::new([0; LOAD_SIZE]);
     let condition = load(&mut Volume(shelf), &mut buffer);
     let catalogue = condition.catalogue()?;
-    let version = |package: &image::Package| {
-        package.part(Kind::L3).map(|part| part.version.to_string())
-    };
+    let version =
+        |package: &image::Package| package.part(Kind::L3).map(|part| part.version.to_string());
     let new = version(&catalogue.preferred()?.package)?;
     let old = version(&catalogue.previous()?.package)?;
     Some((new, old))

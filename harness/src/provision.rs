@@ -79,7 +79,10 @@ pub enum BuildError {
 }
 
 fn bad(name: impl ToString, why: impl ToString) -> BuildError {
-    BuildError::Image { name: name.to_string(), why: why.to_string() }
+    BuildError::Image {
+        name: name.to_string(),
+        why: why.to_string(),
+    }
 }
 
 /// The boot ROM of a rig's boards.
@@ -93,8 +96,13 @@ pub fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
             .map(Arc::from)
             .map_err(|source| BuildError::File { path, source });
     }
-    let l1 = firmware::all().iter().find(|firmware| firmware.kind == Kind::L1);
-    let missing = BuildError::Missing { kind: Kind::L1, version: rig.board.rom.clone() };
+    let l1 = firmware::all()
+        .iter()
+        .find(|firmware| firmware.kind == Kind::L1);
+    let missing = BuildError::Missing {
+        kind: Kind::L1,
+        version: rig.board.rom.clone(),
+    };
     l1.map(|l1| Arc::from(l1.bytes)).ok_or(missing)
 }
 
@@ -105,13 +113,18 @@ fn image_of(build: &Build, kind: Kind) -> Result<Vec<u8>, BuildError> {
             // A bad build differs in L3 only; its L2 is that of the version it pretends to be.
             let number = version.split('-').next().unwrap_or(version);
             let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
-            let missing = || BuildError::Missing { kind, version: version.clone() };
+            let missing = || BuildError::Missing {
+                kind,
+                version: version.clone(),
+            };
             let mut file = found.ok_or_else(missing)?.bytes.to_vec();
             pack::sign(&mut file, &SIGNING_SEED).map_err(|error| bad(version, error))?;
             Ok(file)
         }
-        Build::File(path) => std::fs::read(path)
-            .map_err(|source| BuildError::File { path: path.clone(), source }),
+        Build::File(path) => std::fs::read(path).map_err(|source| BuildError::File {
+            path: path.clone(),
+            source,
+        }),
     }
 }
 
@@ -182,8 +195,11 @@ pub fn fill_flash(
     seed: u64,
 ) -> Result<(), BuildError> {
     for bank in rig.board.flash.bank_table() {
-        let Some(BankContents::Image { build, sequence, damage }) =
-            contents.get(&(bank.level, bank.bank))
+        let Some(BankContents::Image {
+            build,
+            sequence,
+            damage,
+        }) = contents.get(&(bank.level, bank.bank))
         else {
             continue;
         };
@@ -196,7 +212,11 @@ pub fn fill_flash(
         };
         pack::stamp(&mut file, record).map_err(|error| bad(&name, error))?;
         if file.len() as u64 > bank.size.0 {
-            return Err(BuildError::TooLarge { name, bytes: file.len(), bank: bank.size.0 });
+            return Err(BuildError::TooLarge {
+                name,
+                bytes: file.len(),
+                bank: bank.size.0,
+            });
         }
         let chip = usize::try_from(bank.chip).unwrap_or(usize::MAX);
         if let Some(chip) = controller.flash.chips_mut().get_mut(chip) {
@@ -260,7 +280,10 @@ pub fn fill_shelf(
     contents: &ArrayContents,
     seed: u64,
 ) -> Result<(), BuildError> {
-    let mut disk = FactoryDisk { shelf, now: Nanos::ZERO };
+    let mut disk = FactoryDisk {
+        shelf,
+        now: Nanos::ZERO,
+    };
     let problem = |error: &dyn std::fmt::Display| BuildError::Shelf(error.to_string());
     let mut events = Vec::new();
     disk.shelf.power_on(Nanos::ZERO, &mut events);
@@ -269,12 +292,16 @@ pub fn fill_shelf(
         ArrayContents::Foreign => {
             let other = [b'\xa5'; SECTOR_SIZE * 8];
             for copy in [0, 32] {
-                disk.write(copy, &other).map_err(|_| problem(&"write failed"))?;
+                disk.write(copy, &other)
+                    .map_err(|_| problem(&"write failed"))?;
             }
             disk.flush().map_err(|_| problem(&"flush failed"))?;
         }
         ArrayContents::Package(package) => {
-            let whole = PackageContents { damage: None, ..package.clone() };
+            let whole = PackageContents {
+                damage: None,
+                ..package.clone()
+            };
             let bytes = package_bytes(&whole, seed)?;
             let catalogue = Catalogue::new(ARRAY_IDENTITY);
             let mut install = Install::new(catalogue, PACKAGE_NAME, FACTORY_S);
@@ -285,12 +312,17 @@ pub fn fill_shelf(
             if let (Some(_), Some(entry)) = (package.damage, catalogue.preferred()) {
                 let mut bytes = package_bytes(package, seed)?;
                 bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
-                disk.write(entry.extent.first, &bytes).map_err(|_| problem(&"write failed"))?;
+                disk.write(entry.extent.first, &bytes)
+                    .map_err(|_| problem(&"write failed"))?;
                 disk.flush().map_err(|_| problem(&"flush failed"))?;
             }
         }
     }
-    let loss = PowerLoss { now: disk.now, shape: Shape::Done, seed: 0 };
+    let loss = PowerLoss {
+        now: disk.now,
+        shape: Shape::Done,
+        seed: 0,
+    };
     disk.shelf.power_lost(loss, &mut events);
     Ok(())
 }
@@ -304,7 +336,9 @@ struct FactoryDisk<'a> {
 impl FactoryDisk<'_> {
     fn request(&mut self, request: Request) -> Result<Vec<u8>, IoError> {
         let mut events = Vec::new();
-        let ticket = self.shelf.submit(self.now, FACTORY_PORT, request, &mut events);
+        let ticket = self
+            .shelf
+            .submit(self.now, FACTORY_PORT, request, &mut events);
         loop {
             self.shelf.advance(self.now, &mut events);
             let answers = self.shelf.take_completions(self.now, FACTORY_PORT);
@@ -329,7 +363,11 @@ impl BlockDevice for FactoryDisk<'_> {
     }
 
     fn write(&mut self, sector: u64, from: &[u8]) -> Result<(), IoError> {
-        self.request(Request::Write { sector, data: from.to_vec() }).map(drop)
+        self.request(Request::Write {
+            sector,
+            data: from.to_vec(),
+        })
+        .map(drop)
     }
 
     fn flush(&mut self) -> Result<(), IoError> {

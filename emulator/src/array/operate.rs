@@ -2,8 +2,8 @@
 
 use devices::board_control::ResetReason;
 use devices::event::DeviceEvent;
-use devices::shelf::Shelf;
 use devices::power::{OperationKind, PowerLoss, Shape};
+use devices::shelf::Shelf;
 
 use super::event::{EventKind, Source, slot_letter};
 use super::power::{ArmedCut, CutPoint, PowerDomain};

@@ -20,14 +20,23 @@ pub(super) enum Command {
     Status,
     On(Vec<Unit>),
     Cut(Vec<Unit>),
-    Reset { slot: Slot, warm: bool },
+    Reset {
+        slot: Slot,
+        warm: bool,
+    },
     Pull(Slot),
-    Insert { slot: Slot, serial: Option<String> },
+    Insert {
+        slot: Slot,
+        serial: Option<String>,
+    },
     Media(Option<String>),
     Host(u32),
     HostStop,
     HostVerify,
-    Panel { slot: Option<Slot>, file: Option<String> },
+    Panel {
+        slot: Option<Slot>,
+        file: Option<String>,
+    },
     Timeline(bool),
     Help,
     Quit,
@@ -39,14 +48,23 @@ impl Command {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, rest) = words.split_first().ok_or("a colon wants a command")?;
         let slot = |at: usize| -> Result<Slot, String> {
-            let word = rest.get(at).ok_or_else(|| format!("`{verb}` wants a board, e.g. A"))?;
-            word.to_uppercase().parse().map_err(|_| format!("`{word}` is no board"))
+            let word = rest
+                .get(at)
+                .ok_or_else(|| format!("`{verb}` wants a board, e.g. A"))?;
+            word.to_uppercase()
+                .parse()
+                .map_err(|_| format!("`{word}` is no board"))
         };
         let units = || -> Result<Vec<Unit>, String> {
             let unit = |word: &&str| {
                 let upper = word.to_uppercase();
-                let name = if upper == "SHELF" { "shelf" } else { upper.as_str() };
-                name.parse().map_err(|_| format!("`{word}` is neither a board nor `shelf`"))
+                let name = if upper == "SHELF" {
+                    "shelf"
+                } else {
+                    upper.as_str()
+                };
+                name.parse()
+                    .map_err(|_| format!("`{word}` is neither a board nor `shelf`"))
             };
             rest.iter().map(unit).collect()
         };
@@ -54,11 +72,15 @@ impl Command {
             ("status", []) => Command::Status,
             ("on", _) => Command::On(units()?),
             ("cut", _) => Command::Cut(units()?),
-            ("reset", [_] | [_, "warm"]) => Command::Reset { slot: slot(0)?, warm: rest.len() > 1 },
+            ("reset", [_] | [_, "warm"]) => Command::Reset {
+                slot: slot(0)?,
+                warm: rest.len() > 1,
+            },
             ("pull", [_]) => Command::Pull(slot(0)?),
-            ("insert", [_] | [_, _]) => {
-                Command::Insert { slot: slot(0)?, serial: rest.get(1).map(|s| (*s).to_owned()) }
-            }
+            ("insert", [_] | [_, _]) => Command::Insert {
+                slot: slot(0)?,
+                serial: rest.get(1).map(|s| (*s).to_owned()),
+            },
             ("media", ["eject"]) => Command::Media(None),
             ("media", [what]) => Command::Media(Some((*what).to_owned())),
             ("host", []) => Command::Host(100),
@@ -70,8 +92,14 @@ impl Command {
             }
             ("panel", _) if rest.len() < 3 => {
                 let named = rest.first().filter(|word| word.len() == 1);
-                let file = rest.iter().find(|word| word.len() > 1).map(|word| (*word).to_owned());
-                Command::Panel { slot: named.map(|_| slot(0)).transpose()?, file }
+                let file = rest
+                    .iter()
+                    .find(|word| word.len() > 1)
+                    .map(|word| (*word).to_owned());
+                Command::Panel {
+                    slot: named.map(|_| slot(0)).transpose()?,
+                    file,
+                }
             }
             ("timeline", ["on"]) => Command::Timeline(true),
             ("timeline", ["off"]) => Command::Timeline(false),
@@ -94,13 +122,38 @@ mod tests {
     fn commands_are_read_or_complained_about() {
         let slot = |index| Slot::new(index).unwrap();
         let check = |text: &str, wanted: Result<Command, &str>| {
-            assert_eq!(Command::parse(text), wanted.map_err(str::to_owned), "{text}");
+            assert_eq!(
+                Command::parse(text),
+                wanted.map_err(str::to_owned),
+                "{text}"
+            );
         };
         check("b", Ok(Command::Front(slot(1))));
-        check("cut shelf a", Ok(Command::Cut(vec![Unit::Shelf, Unit::Board(slot(0))])));
-        check("reset a warm", Ok(Command::Reset { slot: slot(0), warm: true }));
-        check("insert B X1", Ok(Command::Insert { slot: slot(1), serial: Some("X1".to_owned()) }));
-        check("panel", Ok(Command::Panel { slot: None, file: None }));
+        check(
+            "cut shelf a",
+            Ok(Command::Cut(vec![Unit::Shelf, Unit::Board(slot(0))])),
+        );
+        check(
+            "reset a warm",
+            Ok(Command::Reset {
+                slot: slot(0),
+                warm: true,
+            }),
+        );
+        check(
+            "insert B X1",
+            Ok(Command::Insert {
+                slot: slot(1),
+                serial: Some("X1".to_owned()),
+            }),
+        );
+        check(
+            "panel",
+            Ok(Command::Panel {
+                slot: None,
+                file: None,
+            }),
+        );
         check("host 0", Err("`0` is no rate from 1 to 10000"));
         check("pull", Err("`:pull` is no command"));
         check("cut q", Err("`q` is neither a board nor `shelf`"));

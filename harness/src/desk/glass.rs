@@ -11,7 +11,9 @@ pub(super) fn draw(pixels: &[u8], width: usize) -> String {
     let height = pixels.len() / 4 / width.max(1);
     let lit = |x: usize, y: usize| {
         let at = 4 * (y * width + x);
-        pixels.get(at..at + 3).is_some_and(|rgb| rgb.iter().map(|c| u32::from(*c)).sum::<u32>() > LIT)
+        pixels
+            .get(at..at + 3)
+            .is_some_and(|rgb| rgb.iter().map(|c| u32::from(*c)).sum::<u32>() > LIT)
     };
     let mut text = String::new();
     for top in (0..height).step_by(4) {

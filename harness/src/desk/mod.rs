@@ -38,7 +38,11 @@ pub fn run(request: &BootRequest) -> Result<(), BenchError> {
     say(&mut out, &format!("{}\n{HELP}", session.greeting()));
     session.power_on();
     session.advance(LINE_TIME, &mut out)?;
-    if live { at_terminal(&mut session, &mut out) } else { from_pipe(&mut session, &mut out) }
+    if live {
+        at_terminal(&mut session, &mut out)
+    } else {
+        from_pipe(&mut session, &mut out)
+    }
 }
 
 fn from_pipe(session: &mut Session, out: &mut impl Write) -> Result<(), BenchError> {

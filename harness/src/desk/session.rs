@@ -59,7 +59,9 @@ pub(super) struct Session {
 }
 
 fn broken(error: impl std::fmt::Display) -> BenchError {
-    BenchError::Firmware { what: error.to_string() }
+    BenchError::Firmware {
+        what: error.to_string(),
+    }
 }
 
 impl Session {
@@ -121,7 +123,11 @@ impl Session {
             Storage::Memory => "nothing is kept".to_owned(),
             Storage::Folder(folder) => format!("media are kept in {}", folder.display()),
         };
-        format!("rig {}: {} controller slots; {kept}", self.rig.name, self.rig.slots().count())
+        format!(
+            "rig {}: {} controller slots; {kept}",
+            self.rig.name,
+            self.rig.slots().count()
+        )
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -135,7 +141,9 @@ impl Session {
     pub(super) fn type_line(&mut self, line: &str) {
         let now = self.now();
         if let Ok(board) = self.stage.array.board_mut(self.front) {
-            board.console_mut().type_bytes(now, format!("{line}\n").as_bytes());
+            board
+                .console_mut()
+                .type_bytes(now, format!("{line}\n").as_bytes());
         }
     }
 
@@ -177,9 +185,16 @@ impl Session {
                 self.stage.array.power_cut(domain, Shape::Torn);
             }
             Command::Reset { slot, warm } => {
-                let reason = if *warm { ResetReason::Warm } else { ResetReason::Cold };
+                let reason = if *warm {
+                    ResetReason::Warm
+                } else {
+                    ResetReason::Cold
+                };
                 let position = self.position(*slot)?;
-                self.stage.array.reset(position, reason).map_err(|e| text(&e))?;
+                self.stage
+                    .array
+                    .reset(position, reason)
+                    .map_err(|e| text(&e))?;
             }
             Command::Pull(slot) => {
                 let position = self.position(*slot)?;
@@ -198,8 +213,10 @@ impl Session {
                         let bytes = if what.contains('/') {
                             fs::read(what).map_err(|error| format!("{what}: {error}"))?
                         } else {
-                            let build = Build::parse(what, Path::new("")).map_err(|(w, r)| format!("{w}; {r}"))?;
-                            provision::package_bytes(&package(&build), self.seed).map_err(|e| text(&e))?
+                            let build = Build::parse(what, Path::new(""))
+                                .map_err(|(w, r)| format!("{w}; {r}"))?;
+                            provision::package_bytes(&package(&build), self.seed)
+                                .map_err(|e| text(&e))?
                         };
                         media.insert(what, bytes.into());
                     }
@@ -223,7 +240,10 @@ impl Session {
                 self.stage.host.verify(now);
             }
             Command::Panel { slot, file } => {
-                return self.panel(slot.map_or(Ok(self.front), |slot| self.position(slot))?, file.as_deref());
+                return self.panel(
+                    slot.map_or(Ok(self.front), |slot| self.position(slot))?,
+                    file.as_deref(),
+                );
             }
             Command::Timeline(on) => self.timeline = *on,
             Command::Help | Command::Quit => {}
@@ -233,7 +253,11 @@ impl Session {
 
     fn position(&self, slot: Slot) -> Result<usize, String> {
         let position = usize::try_from(slot.index()).unwrap_or(usize::MAX);
-        if position < self.shown.len() { Ok(position) } else { Err(format!("this rig has no slot {slot}")) }
+        if position < self.shown.len() {
+            Ok(position)
+        } else {
+            Err(format!("this rig has no slot {slot}"))
+        }
     }
 
     fn domain(&self, units: &[Unit]) -> Result<PowerDomain, String> {
@@ -242,59 +266,96 @@ impl Session {
                 self.position(*slot)?;
             }
         }
-        Ok(if units.is_empty() { PowerDomain::CHASSIS } else { PowerDomain::of(units) })
+        Ok(if units.is_empty() {
+            PowerDomain::CHASSIS
+        } else {
+            PowerDomain::of(units)
+        })
     }
 
     fn insert(&mut self, slot: Slot, serial: Option<&str>) -> Result<(), String> {
         let position = self.position(slot)?;
         let serial = match serial {
             Some(serial) => serial.to_owned(),
-            None => self.pulled.keys().next().cloned().ok_or("no board lies on the desk; name a serial number")?,
+            None => self
+                .pulled
+                .keys()
+                .next()
+                .cloned()
+                .ok_or("no board lies on the desk; name a serial number")?,
         };
-        let plain = serial.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && serial.len() <= 16;
+        let plain = serial
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && serial.len() <= 16;
         if !plain {
             return Err("a serial number is at most 16 letters, digits and dashes".to_owned());
         }
         let controller = match self.pulled.remove(&serial) {
             Some(controller) => controller,
-            None => Controller::blank(&self.rig, &serial, &self.storage).map_err(|e| e.to_string())?,
+            None => {
+                Controller::blank(&self.rig, &serial, &self.storage).map_err(|e| e.to_string())?
+            }
         };
-        self.stage.array.insert(position, controller).map_err(|e| e.to_string())?;
+        self.stage
+            .array
+            .insert(position, controller)
+            .map_err(|e| e.to_string())?;
         self.stage.array.power_on(PowerDomain::board(position));
         self.keep().map_err(|e| e.to_string())
     }
 
     fn status(&self) -> String {
         let mut lines = Vec::new();
-        for (slot, (board, view)) in self.stage.array.boards().iter().zip(self.stage.views()).enumerate() {
+        for (slot, (board, view)) in self
+            .stage
+            .array
+            .boards()
+            .iter()
+            .zip(self.stage.views())
+            .enumerate()
+        {
             let letter = emulator::array::slot_letter(slot);
             let serial = board.controller().map_or("empty", |c| c.serial.as_str());
             let power = if board.powered() { "on" } else { "off" };
             let runs = view.application.as_deref().unwrap_or("-");
             let role = view.role.as_deref().unwrap_or("-");
             let state = view.state.as_str();
-            lines.push(format!("{letter} {serial:<16} power {power:<3} {state:<12} runs {runs:<10} {role}"));
+            lines.push(format!(
+                "{letter} {serial:<16} power {power:<3} {state:<12} runs {runs:<10} {role}"
+            ));
         }
         let figures = self.stage.host.figures();
         lines.push(format!(
             "host: {} reads, {} writes, {} failed; longest outage {} s; {} problems",
-            figures.reads, figures.writes, figures.failed,
+            figures.reads,
+            figures.writes,
+            figures.failed,
             self.stage.host.outage(Nanos::ZERO, self.now()),
             self.stage.host.problems().len(),
         ));
-        lines.push(format!("shelf: {:?}; virtual time {} s", self.stage.array.shared().shelf.status().state, self.now()));
+        lines.push(format!(
+            "shelf: {:?}; virtual time {} s",
+            self.stage.array.shared().shelf.status().state,
+            self.now()
+        ));
         lines.join("\n")
     }
 
     fn panel(&self, slot: usize, file: Option<&str>) -> Result<String, String> {
         let board = self.stage.array.boards().get(slot).ok_or("no such board")?;
         let pixels = board.panel().pixels();
-        let Some(file) = file else { return Ok(glass::draw(pixels, PANEL_WIDTH)) };
+        let Some(file) = file else {
+            return Ok(glass::draw(pixels, PANEL_WIDTH));
+        };
         let panel = Panel {
             slot: emulator::array::slot_letter(slot).to_string(),
             width: u32::try_from(PANEL_WIDTH).unwrap_or(0),
             height: PANEL_HEIGHT,
-            rgb: pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
+            rgb: pixels
+                .chunks_exact(4)
+                .flat_map(|p| [p[0], p[1], p[2]])
+                .collect(),
         };
         fs::write(file, panel.encode()?).map_err(|error| format!("{file}: {error}"))?;
         Ok(format!("wrote {file}"))
@@ -302,17 +363,26 @@ impl Session {
 
     /// Writes which board is in which slot.
     fn keep(&self) -> Result<(), BenchError> {
-        let Storage::Folder(folder) = &self.storage else { return Ok(()) };
+        let Storage::Folder(folder) = &self.storage else {
+            return Ok(());
+        };
         let boards = self.stage.array.boards().iter();
-        let boards = boards.map(|board| board.controller().map(|c| c.serial.clone())).collect();
-        let kept = Kept { rig: self.rig.clone(), boards };
+        let boards = boards
+            .map(|board| board.controller().map(|c| c.serial.clone()))
+            .collect();
+        let kept = Kept {
+            rig: self.rig.clone(),
+            boards,
+        };
         let text = serde_json::to_vec_pretty(&kept).map_err(broken)?;
         let (new, path) = (folder.join("array.json.new"), folder.join(KEPT));
         let problem = |source| BenchError::Host {
             what: format!("{} cannot be written", path.display()),
             source,
         };
-        fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(problem)
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(problem)
     }
 }
 
@@ -325,14 +395,31 @@ fn read_kept(folder: &Path, rig: &Rig) -> Result<Option<Kept>, BenchError> {
     let long = fs::metadata(&path).is_ok_and(|file| file.len() > KEPT_BYTES_MAX);
     let text = match fs::read(&path) {
         Ok(text) if !long => text,
-        Ok(_) => return Err(complain("it is no state of an array", "name another directory")),
+        Ok(_) => {
+            return Err(complain(
+                "it is no state of an array",
+                "name another directory",
+            ));
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(complain(&error.to_string(), "mend it or name another directory")),
+        Err(error) => {
+            return Err(complain(
+                &error.to_string(),
+                "mend it or name another directory",
+            ));
+        }
     };
-    let kept: Kept = serde_json::from_slice(&text)
-        .map_err(|error| complain(&error.to_string(), "name another directory, or delete this one"))?;
+    let kept: Kept = serde_json::from_slice(&text).map_err(|error| {
+        complain(
+            &error.to_string(),
+            "name another directory, or delete this one",
+        )
+    })?;
     if kept.rig != *rig || kept.boards.len() != rig.slots().count() {
-        return Err(complain("it belongs to another rig", "boot that rig, or name another directory"));
+        return Err(complain(
+            "it belongs to another rig",
+            "boot that rig, or name another directory",
+        ));
     }
     Ok(Some(kept))
 }
@@ -340,22 +427,47 @@ fn read_kept(folder: &Path, rig: &Rig) -> Result<Option<Kept>, BenchError> {
 /// Removes the media of a state whose making was cut short: only files that a state has.
 fn discard_unfinished(folder: &Path) {
     let ours = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        name.starts_with("flash-AB1-") || name.strip_prefix("disk-").is_some_and(|n| n.parse::<u32>().is_ok())
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("");
+        name.starts_with("flash-AB1-")
+            || name
+                .strip_prefix("disk-")
+                .is_some_and(|n| n.parse::<u32>().is_ok())
     };
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(ours) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(ours)
+    {
         // What cannot be removed is complained about when it is opened.
         let _ = fs::remove_file(path);
     }
 }
 
 fn package(build: &Build) -> PackageContents {
-    PackageContents { l2: build.clone(), l3: build.clone(), damage: None }
+    PackageContents {
+        l2: build.clone(),
+        l3: build.clone(),
+        damage: None,
+    }
 }
 
 fn flash(build: &Build) -> FlashContents {
     use emulator::rig::BankLetter::{A, B};
-    let image = |sequence| BankContents::Image { build: build.clone(), sequence, damage: None };
-    FlashContents::from([((2, A), image(2)), ((2, B), image(1)), ((3, A), image(2)), ((3, B), image(1))])
+    let image = |sequence| BankContents::Image {
+        build: build.clone(),
+        sequence,
+        damage: None,
+    };
+    FlashContents::from([
+        ((2, A), image(2)),
+        ((2, B), image(1)),
+        ((3, A), image(2)),
+        ((3, B), image(1)),
+    ])
 }

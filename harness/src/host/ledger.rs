@@ -1,11 +1,14 @@
 //! What every block of the volume may hold.
 //!
-//! The host writes each block with its address, a sequence number and a checksum. A block must
+//! The host writes each sector with its address, a sequence number and a pattern of both. A sector must
 //! then hold the last write that was acknowledged, or one that was sent later and whose outcome
-//! is not known. Anything else is a lost, torn or misplaced write.
+//! is not known: SCSI promises no more of a write that was cut short. Anything else is a lost or
+//! misplaced write.
 
 use std::collections::BTreeMap;
 
+/// Bytes of a sector, the unit that is written whole or not at all.
+const SECTOR_BYTES: usize = 512;
 const MAGIC: u64 = 0x6861_7272_6179_3031;
 
 /// What may be in one block.
@@ -64,24 +67,24 @@ impl Ledger {
     /// Says what is wrong with it.
     pub fn check(&self, index: u64, bytes: &[u8]) -> Result<(), String> {
         let block = self.blocks.get(&index).cloned().unwrap_or_default();
-        if block.acknowledged.is_none() && bytes.iter().all(|byte| *byte == 0) {
-            return Ok(());
-        }
         let expected = block
             .acknowledged
             .map_or("nothing".to_owned(), |n| format!("write {n}"));
-        let Some(found) = read_back(index, bytes) else {
-            return Err(format!(
-                "block {index} is not a block the host wrote; expected {expected}"
-            ));
-        };
-        if block.acknowledged == Some(found) || block.uncertain.contains(&found) {
-            Ok(())
-        } else {
-            Err(format!(
-                "block {index} holds write {found}; expected {expected}"
-            ))
+        for (nth, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            if block.acknowledged.is_none() && sector.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            let what = format!("sector {nth} of block {index}");
+            let Some(found) = read_back(index, nth, sector) else {
+                return Err(format!(
+                    "{what} is none the host wrote; expected {expected}"
+                ));
+            };
+            if block.acknowledged != Some(found) && !block.uncertain.contains(&found) {
+                return Err(format!("{what} holds write {found}; expected {expected}"));
+            }
         }
+        Ok(())
     }
 
     /// Every block that was ever written, ascending.
@@ -99,24 +102,31 @@ impl Ledger {
 }
 
 fn contents(index: u64, sequence: u64, block_bytes: usize) -> Vec<u8> {
-    let mut bytes = vec![0; block_bytes];
+    (0..block_bytes / SECTOR_BYTES)
+        .flat_map(|nth| sector(index, nth, sequence))
+        .collect()
+}
+
+fn sector(index: u64, nth: usize, sequence: u64) -> [u8; SECTOR_BYTES] {
+    let mut bytes = [0; SECTOR_BYTES];
     for (word, chunk) in bytes.chunks_exact_mut(8).enumerate() {
         let value = match word {
             0 => MAGIC,
             1 => index,
-            2 => sequence,
-            // Every word depends on address and sequence, so that a torn block cannot pass.
-            _ => devices::power::mix(index ^ sequence << 32, word as u64),
+            2 => nth as u64,
+            3 => sequence,
+            // Every word depends on address and sequence, so that a torn sector cannot pass.
+            _ => devices::power::mix(index ^ sequence << 32, (nth * 64 + word) as u64),
         };
         chunk.copy_from_slice(&value.to_le_bytes());
     }
     bytes
 }
 
-/// The sequence number of a whole block written to `index`.
-fn read_back(index: u64, bytes: &[u8]) -> Option<u64> {
-    let sequence = u64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?);
-    (contents(index, sequence, bytes.len()) == bytes).then_some(sequence)
+/// The sequence number of a whole sector `nth` written to block `index`.
+fn read_back(index: u64, nth: usize, bytes: &[u8]) -> Option<u64> {
+    let sequence = u64::from_le_bytes(bytes.get(24..32)?.try_into().ok()?);
+    (sector(index, nth, sequence) == bytes).then_some(sequence)
 }
 
 #[cfg(test)]
@@ -144,7 +154,18 @@ mod tests {
         assert!(ledger.check(8, &second).is_err(), "misplaced");
         let mut torn = second.clone();
         torn[2048..].copy_from_slice(&first[2048..]);
-        assert!(ledger.check(7, &torn).is_err(), "torn");
+        assert!(ledger.check(7, &torn).is_err(), "half of it lost");
+        torn[..2048].copy_from_slice(&second[2048..]);
+        assert!(ledger.check(7, &torn).is_err(), "sectors trade places");
+        let (_, third) = ledger.prepare(7);
+        let mut cut = second.clone();
+        cut[512..1024].copy_from_slice(&third[512..1024]);
+        assert!(
+            ledger.check(7, &cut).is_ok(),
+            "a write cut short, sector by sector"
+        );
+        cut[600..700].fill(0);
+        assert!(ledger.check(7, &cut).is_err(), "a torn sector");
     }
 
     #[test]

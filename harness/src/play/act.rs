@@ -27,7 +27,11 @@ impl Player<'_> {
             Action::Power { on, units } => self.power(*on, units),
             Action::Cut(cut) => return self.cut(number, step, cut),
             Action::Reset { warm, boards } => {
-                let reason = if *warm { ResetReason::Warm } else { ResetReason::Cold };
+                let reason = if *warm {
+                    ResetReason::Warm
+                } else {
+                    ResetReason::Cold
+                };
                 for slot in boards {
                     self.stage.array.reset(index(*slot), reason)?;
                 }
@@ -43,7 +47,11 @@ impl Player<'_> {
                     Some(package) => {
                         let bytes = provision::package_bytes(package, self.scenario.seed)?;
                         let label = format!("package-{}", package.l3);
-                        self.stage.array.shared_mut().media.insert(&label, bytes.into());
+                        self.stage
+                            .array
+                            .shared_mut()
+                            .media
+                            .insert(&label, bytes.into());
                         format!("media-inserted package={}", package.l3)
                     }
                     None => {
@@ -55,7 +63,12 @@ impl Player<'_> {
                 self.stage.array.faces_changed();
             }
             Action::Console(console) => return self.console(console),
-            Action::Await { state, boards, version, within } => {
+            Action::Await {
+                state,
+                boards,
+                version,
+                within,
+            } => {
                 let deadline = self.deadline(within.0);
                 let version = version.as_deref();
                 let waited = self.stage.run_until(deadline, |stage| {
@@ -64,14 +77,24 @@ impl Player<'_> {
                 let message = match waited {
                     Waited::Met(at) => format!("held at {at}"),
                     _ => {
-                        let found: Vec<String> =
-                            boards.iter().map(|slot| describe(&self.stage, *slot)).collect();
+                        let found: Vec<String> = boards
+                            .iter()
+                            .map(|slot| describe(&self.stage, *slot))
+                            .collect();
                         format!("not within {}: {}", within, found.join(", "))
                     }
                 };
-                return Ok(vec![answered("await", matches!(waited, Waited::Met(_)), message)]);
+                return Ok(vec![answered(
+                    "await",
+                    matches!(waited, Waited::Met(_)),
+                    message,
+                )]);
             }
-            Action::AwaitEvent { pattern, nth, within } => {
+            Action::AwaitEvent {
+                pattern,
+                nth,
+                within,
+            } => {
                 return self.await_event(pattern, *nth, within.0);
             }
             Action::AwaitCuts { within } => {
@@ -157,13 +180,17 @@ impl Player<'_> {
             return Ok(Vec::new());
         }
         let deadline = self.deadline(cut.within.0);
-        let waited =
-            self.stage.run_until(deadline, |stage| stage.cuts_fired().contains(&id))?;
+        let waited = self
+            .stage
+            .run_until(deadline, |stage| stage.cuts_fired().contains(&id))?;
         if matches!(waited, Waited::Met(_)) {
             self.note_cut_slots();
             return Ok(Vec::new());
         }
-        Ok(failed(step, format!("the cut did not fire within {}", cut.within)))
+        Ok(failed(
+            step,
+            format!("the cut did not fire within {}", cut.within),
+        ))
     }
 
     /// Slots without power after a cut stay without until they are switched on again.
@@ -207,7 +234,10 @@ impl Player<'_> {
         let before = self.stage.console(slot).len();
         let now = self.stage.array.now();
         let line = format!("{}\n", console.line);
-        self.stage.note(&console.board.to_string(), format!("typed {:?}", console.line));
+        self.stage.note(
+            &console.board.to_string(),
+            format!("typed {:?}", console.line),
+        );
         let board = self.stage.array.board_mut(slot)?;
         board.console_mut().type_bytes(now, line.as_bytes());
         let deadline = self.deadline(console.within.0);
@@ -227,7 +257,11 @@ impl Player<'_> {
         let waited = self.stage.run_until(deadline, found)?;
         let seen = self.stage.console(slot).get(before..).unwrap_or_default();
         let message = format!("{:?} answered {seen:?}", console.line);
-        Ok(vec![answered("console", matches!(waited, Waited::Met(_)), message)])
+        Ok(vec![answered(
+            "console",
+            matches!(waited, Waited::Met(_)),
+            message,
+        )])
     }
 
     fn await_event(
@@ -250,14 +284,19 @@ impl Player<'_> {
             Waited::Met(at) => format!("{pattern} came at {at}"),
             _ => format!("{pattern} did not come within {within} s"),
         };
-        Ok(vec![answered("await_event", matches!(waited, Waited::Met(_)), message)])
+        Ok(vec![answered(
+            "await_event",
+            matches!(waited, Waited::Met(_)),
+            message,
+        )])
     }
 
     fn host(&mut self, step: &Step, action: &HostAction) -> Result<Vec<Answered>, PlayError> {
         let now = self.stage.array.now();
         match action {
             HostAction::Start(workload) => {
-                self.stage.note("host", format!("host-started rate={}", workload.rate));
+                self.stage
+                    .note("host", format!("host-started rate={}", workload.rate));
                 self.stage.host.start(now, plan(workload));
                 Ok(Vec::new())
             }
@@ -268,7 +307,10 @@ impl Player<'_> {
                 if idle {
                     return Ok(Vec::new());
                 }
-                Ok(failed(step, "commands were still under way when time was up".to_owned()))
+                Ok(failed(
+                    step,
+                    "commands were still under way when time was up".to_owned(),
+                ))
             }
             HostAction::Verify => {
                 let before = self.stage.host.problems().len();
@@ -308,12 +350,7 @@ impl Player<'_> {
         });
     }
 
-    fn flash_fault(
-        &mut self,
-        board: Slot,
-        chip: u32,
-        fault: &FlashFault,
-    ) -> Result<(), PlayError> {
+    fn flash_fault(&mut self, board: Slot, chip: u32, fault: &FlashFault) -> Result<(), PlayError> {
         let scenario = self.scenario;
         let Some(controller) = self.stage.array.board_mut(index(board))?.controller_mut() else {
             return Ok(());
@@ -329,14 +366,27 @@ impl Player<'_> {
                 inject(chip, Fault::Dead)?;
                 format!("flash-broke chip={chip} fault=dead")
             }
-            FlashFault::StuckBit { address, bit, value } => {
+            FlashFault::StuckBit {
+                address,
+                bit,
+                value,
+            } => {
                 let bit = u8::try_from(*bit).unwrap_or(0);
-                inject(chip, Fault::StuckBit { address: *address, bit, value: *value })?;
+                inject(
+                    chip,
+                    Fault::StuckBit {
+                        address: *address,
+                        bit,
+                        value: *value,
+                    },
+                )?;
                 format!("flash-broke chip={chip} fault=stuck-bit address={address:#x}")
             }
             FlashFault::Rot { level, bank, bits } => {
                 let table = scenario.rig.board.flash.bank_table();
-                let found = table.iter().find(|entry| entry.level == *level && entry.bank == *bank);
+                let found = table
+                    .iter()
+                    .find(|entry| entry.level == *level && entry.bank == *bank);
                 if let Some(entry) = found {
                     for nth in 0..*bits {
                         // Within the first 16 KiB behind the header, where every image has bytes.
@@ -362,7 +412,8 @@ impl Player<'_> {
             };
             segment.set_cable(index(*slot), up);
             let event = if up { "link-up" } else { "link-down" };
-            self.stage.note(&slot.to_string(), format!("{event} link={name}"));
+            self.stage
+                .note(&slot.to_string(), format!("{event} link={name}"));
         }
         self.stage.array.faces_changed();
     }
@@ -390,7 +441,9 @@ pub(super) fn is(stage: &Stage, slot: Slot, state: BoardState, version: Option<&
 /// The state of a board as seen from outside.
 pub(super) fn state_of(stage: &Stage, slot: Slot) -> BoardState {
     let position = index(slot);
-    let Some(board) = stage.array.boards().get(position) else { return BoardState::Absent };
+    let Some(board) = stage.array.boards().get(position) else {
+        return BoardState::Absent;
+    };
     if board.controller().is_none() {
         return BoardState::Absent;
     }
@@ -414,8 +467,16 @@ pub(super) fn state_of(stage: &Stage, slot: Slot) -> BoardState {
 /// A board's state in words, for messages.
 pub(super) fn describe(stage: &Stage, slot: Slot) -> String {
     let state = state_of(stage, slot);
-    let word = BoardState::ALL.iter().find(|(_, known)| *known == state).map_or("?", |(w, _)| w);
+    let word = BoardState::ALL
+        .iter()
+        .find(|(_, known)| *known == state)
+        .map_or("?", |(w, _)| w);
     let view = stage.views().get(index(slot));
-    let version = view.and_then(|view| view.application.clone()).unwrap_or("none".to_owned());
-    format!("{} is {word}, application {version}", slot_letter(index(slot)))
+    let version = view
+        .and_then(|view| view.application.clone())
+        .unwrap_or("none".to_owned());
+    format!(
+        "{} is {word}, application {version}",
+        slot_letter(index(slot))
+    )
 }

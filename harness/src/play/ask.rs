@@ -26,7 +26,9 @@ impl Player<'_> {
             at: stage.array.now(),
             timeline: stage.timeline().len(),
             boots: stage.views().iter().map(|view| view.boots).collect(),
-            counters: (0..stage.views().len()).map(|slot| self.counters(slot)).collect(),
+            counters: (0..stage.views().len())
+                .map(|slot| self.counters(slot))
+                .collect(),
             host: stage.host.figures(),
             lost: lost(stage),
             failovers: stage.host.path_switches(),
@@ -39,16 +41,21 @@ impl Player<'_> {
         let stage = &self.stage;
         let shelf = &stage.array.shared().shelf;
         let regions = ["catalogue", PACKAGES, "data"].map(|region| shelf.counters(slot, region));
-        let requests = regions.iter().map(|r| r.read_requests + r.write_requests).sum();
+        let requests = regions
+            .iter()
+            .map(|r| r.read_requests + r.write_requests)
+            .sum();
         let flash = |wanted: OperationKind| {
             let all = stage.operations().iter();
-            all.filter(|((source, _, kind), _)| {
-                *source == Source::Board(slot) && *kind == wanted
-            })
-            .map(|(_, count)| count)
-            .sum()
+            all.filter(|((source, _, kind), _)| *source == Source::Board(slot) && *kind == wanted)
+                .map(|(_, count)| count)
+                .sum()
         };
-        let exits = stage.array.boards().get(slot).map_or(0, |board| board.counters().exits);
+        let exits = stage
+            .array
+            .boards()
+            .get(slot)
+            .map_or(0, |board| board.counters().exits);
         BTreeMap::from([
             (Counter::ImageBytesRead, regions[1].read_bytes),
             (Counter::ShelfRequests, requests),
@@ -60,8 +67,15 @@ impl Player<'_> {
 
     pub(super) fn ask(&self, since: Option<&str>, checks: &[Check]) -> Vec<Answered> {
         // A scenario that names a note it never made is refused when it is loaded.
-        let mark = self.marks.get(since.unwrap_or("")).cloned().unwrap_or_default();
-        checks.iter().map(|check| self.ask_one(&mark, check)).collect()
+        let mark = self
+            .marks
+            .get(since.unwrap_or(""))
+            .cloned()
+            .unwrap_or_default();
+        checks
+            .iter()
+            .map(|check| self.ask_one(&mark, check))
+            .collect()
     }
 
     fn ask_one(&self, mark: &Mark, check: &Check) -> Answered {
@@ -72,7 +86,9 @@ impl Player<'_> {
             Check::Boots(wanted) => {
                 for (slot, bound) in wanted {
                     let before = mark.boots.get(index(*slot)).copied().unwrap_or(0);
-                    let boots = view(slot).map_or(0, |view| view.boots).saturating_sub(before);
+                    let boots = view(slot)
+                        .map_or(0, |view| view.boots)
+                        .saturating_sub(before);
                     found.bound(format!("boots of {slot}"), *bound, u64::from(boots));
                 }
             }
@@ -93,7 +109,11 @@ impl Player<'_> {
             Check::Version(wanted) => {
                 for (slot, version) in wanted {
                     let actual = view(slot).and_then(|view| view.application.as_deref());
-                    found.same(format!("version of {slot}"), version, actual.unwrap_or("none"));
+                    found.same(
+                        format!("version of {slot}"),
+                        version,
+                        actual.unwrap_or("none"),
+                    );
                 }
             }
             Check::Banks(wanted) => self.ask_banks(wanted, &mut found),
@@ -112,7 +132,11 @@ impl Player<'_> {
                     Preferred::Invalid => "invalid".to_owned(),
                     Preferred::Versions { l2, l3 } => format!("L2 {l2}, L3 {l3}"),
                 };
-                found.same("preferred version".to_owned(), &text(wanted), &text(&actual));
+                found.same(
+                    "preferred version".to_owned(),
+                    &text(wanted),
+                    &text(&actual),
+                );
             }
             Check::Owner(wanted) => {
                 for (lun, slot) in wanted {
@@ -201,7 +225,9 @@ impl Player<'_> {
                 continue;
             };
             for ((level, letter), state) in banks {
-                let entry = table.iter().find(|bank| (bank.level, bank.bank) == (*level, *letter));
+                let entry = table
+                    .iter()
+                    .find(|bank| (bank.level, bank.bank) == (*level, *letter));
                 let Some(entry) = entry else { continue };
                 let text = |state: &BankState| match state {
                     BankState::Version(version) => version.clone(),
@@ -218,18 +244,28 @@ impl Player<'_> {
     /// Who owns LUN 0, as the boards and the midplane agree.
     pub(super) fn owner(&self) -> Option<String> {
         let views = self.stage.views().iter().enumerate();
-        let mut owners = views.filter(|(_, view)| view.owns_lun).map(|(slot, _)| slot);
+        let mut owners = views
+            .filter(|(_, view)| view.owns_lun)
+            .map(|(slot, _)| slot);
         let owner = owners.next()?;
         Some(emulator::array::slot_letter(owner).to_string())
     }
 
     fn since(&self, mark: &Mark) -> &[Entry] {
-        self.stage.timeline().get(mark.timeline..).unwrap_or_default()
+        self.stage
+            .timeline()
+            .get(mark.timeline..)
+            .unwrap_or_default()
     }
 }
 
 fn lost(stage: &crate::stage::Stage) -> usize {
-    stage.host.problems().iter().filter(|problem| problem.lost_write).count()
+    stage
+        .host
+        .problems()
+        .iter()
+        .filter(|problem| problem.lost_write)
+        .count()
 }
 
 fn matches(pattern: &EventPattern, entry: &Entry) -> bool {
@@ -247,7 +283,10 @@ pub(super) fn shelf_state(state: devices::shelf::ShelfState) -> ShelfState {
 
 /// The word of a value in a table of words.
 pub(super) fn word<T: PartialEq + Copy>(table: &[(&'static str, T)], value: T) -> &'static str {
-    table.iter().find(|(_, known)| *known == value).map_or("?", |(word, _)| word)
+    table
+        .iter()
+        .find(|(_, known)| *known == value)
+        .map_or("?", |(word, _)| word)
 }
 
 /// What was found, in order; a question with several parts holds if all do.
@@ -262,7 +301,8 @@ impl Findings {
         if wanted.holds(actual) {
             self.good.push(format!("{what}: {actual}"));
         } else {
-            self.bad.push(format!("{what}: {actual}, expected {wanted}"));
+            self.bad
+                .push(format!("{what}: {actual}, expected {wanted}"));
         }
     }
 
@@ -270,7 +310,8 @@ impl Findings {
         if wanted == actual {
             self.good.push(format!("{what}: {actual}"));
         } else {
-            self.bad.push(format!("{what}: {actual}, expected {wanted}"));
+            self.bad
+                .push(format!("{what}: {actual}, expected {wanted}"));
         }
     }
 

@@ -14,10 +14,12 @@ impl From<PlayError> for BenchError {
     fn from(error: PlayError) -> Self {
         match error {
             PlayError::Report(error) => BenchError::Report(error),
-            PlayError::Build(error) => BenchError::Firmware { what: chain(&error) },
-            PlayError::Wiring(_) | PlayError::Array(_) => {
-                BenchError::NoEngine { what: chain(&error) }
-            }
+            PlayError::Build(error) => BenchError::Firmware {
+                what: chain(&error),
+            },
+            PlayError::Wiring(_) | PlayError::Array(_) => BenchError::NoEngine {
+                what: chain(&error),
+            },
         }
     }
 }

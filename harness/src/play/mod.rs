@@ -151,7 +151,9 @@ impl<'s> Player<'s> {
     /// The bench cannot go on.
     pub fn play_step(&mut self, index: usize, sink: &mut dyn Sink) -> Result<bool, PlayError> {
         let scenario = self.scenario;
-        let Some(step) = scenario.steps.get(index) else { return Ok(false) };
+        let Some(step) = scenario.steps.get(index) else {
+            return Ok(false);
+        };
         self.tell_step(index, step, sink)?;
         let answers = self.act(index, step);
         self.tell_news(sink)?;
@@ -227,12 +229,22 @@ fn timing(scenario: &Scenario) -> Timing {
 }
 
 fn declared(scenario: &Scenario) -> Declared {
-    Declared { waived: scenario.waived.iter().map(|(invariant, _)| *invariant).collect() }
+    Declared {
+        waived: scenario
+            .waived
+            .iter()
+            .map(|(invariant, _)| *invariant)
+            .collect(),
+    }
 }
 
 /// A step's answer.
 fn answered(part: &'static str, passed: bool, message: String) -> Answered {
-    Answered { part, message, passed }
+    Answered {
+        part,
+        message,
+        passed,
+    }
 }
 
 /// Steps that only act can still fail; they answer under their verb.

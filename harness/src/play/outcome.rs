@@ -6,8 +6,8 @@ use emulator::rig::Slot;
 use super::act::state_of;
 use super::ask::{shelf_state, word};
 use super::{Player, index, workload};
-use crate::inspect::{bank_image, preferred};
 use crate::golden::{ArrayOutcome, BoardOutcome, Entry, HostOutcome, Outcome, Panel};
+use crate::inspect::{bank_image, preferred};
 use crate::scenario::{BoardState, Invariant, Preferred, ShelfState};
 use crate::stage::Violation;
 
@@ -27,7 +27,9 @@ impl Player<'_> {
         });
         let shared = self.stage.array.shared();
         let owner = shared.midplane.lock_owner(LUN0_LOCK);
-        let owner = owner.map_or("none".to_owned(), |slot| slot_letter(super::usize_of(slot)).to_string());
+        let owner = owner.map_or("none".to_owned(), |slot| {
+            slot_letter(super::usize_of(slot)).to_string()
+        });
         Outcome {
             scenario: scenario.id.clone(),
             name: scenario.name.clone(),
@@ -55,14 +57,26 @@ impl Player<'_> {
         let state = word(&BoardState::ALL, state_of(&self.stage, slot)).to_owned();
         let board = self.stage.array.boards().get(position);
         let Some((board, controller)) = board.and_then(|b| Some((b, b.controller()?))) else {
-            return BoardOutcome { slot: slot.to_string(), state, ..BoardOutcome::default() };
+            return BoardOutcome {
+                slot: slot.to_string(),
+                state,
+                ..BoardOutcome::default()
+            };
         };
-        let view = self.stage.views().get(position).cloned().unwrap_or_default();
+        let view = self
+            .stage
+            .views()
+            .get(position)
+            .cloned()
+            .unwrap_or_default();
         let rig = &self.scenario.rig;
         let banks = rig.board.flash.bank_table().into_iter().map(|bank| {
             let contents = match bank_image(rig, controller, &bank) {
                 Ok(header) => {
-                    format!("{} valid sequence={}", header.version, header.record.sequence)
+                    format!(
+                        "{} valid sequence={}",
+                        header.version, header.record.sequence
+                    )
                 }
                 Err(defect) => format!("invalid {}", defect.as_str()),
             };
@@ -85,8 +99,15 @@ impl Player<'_> {
     fn host_outcome(&self) -> HostOutcome {
         let stage = &self.stage;
         let figures = stage.host.figures();
-        let lost = stage.host.problems().iter().filter(|problem| problem.lost_write).count();
-        let outage = stage.host.outage(devices::time::Nanos::ZERO, stage.array.now());
+        let lost = stage
+            .host
+            .problems()
+            .iter()
+            .filter(|problem| problem.lost_write)
+            .count();
+        let outage = stage
+            .host
+            .outage(devices::time::Nanos::ZERO, stage.array.now());
         HostOutcome {
             reads: figures.reads,
             writes: figures.writes,
@@ -104,7 +125,12 @@ impl Player<'_> {
             slot: slot_letter(slot).to_string(),
             width: PANEL.0,
             height: PANEL.1,
-            rgb: board.panel().pixels().chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
+            rgb: board
+                .panel()
+                .pixels()
+                .chunks_exact(4)
+                .flat_map(|p| [p[0], p[1], p[2]])
+                .collect(),
         })
         .collect()
     }
@@ -119,14 +145,25 @@ impl Player<'_> {
     /// What must hold at the end and does not: boards that cannot boot, writes that are gone.
     fn end_violations(&self) -> Vec<Violation> {
         let mut violations = self.stage.bricked();
-        for problem in self.stage.host.problems().iter().filter(|problem| problem.lost_write) {
+        for problem in self
+            .stage
+            .host
+            .problems()
+            .iter()
+            .filter(|problem| problem.lost_write)
+        {
             violations.push(Violation {
                 at: problem.at,
                 rule: Invariant::NoLostWrite,
                 what: problem.what.clone(),
             });
         }
-        let waived = |rule| self.scenario.waived.iter().any(|(waived, _)| *waived == rule);
+        let waived = |rule| {
+            self.scenario
+                .waived
+                .iter()
+                .any(|(waived, _)| *waived == rule)
+        };
         violations.retain(|violation| !waived(violation.rule));
         violations
     }

@@ -31,7 +31,14 @@ impl Player<'_> {
         sink: &mut dyn Sink,
     ) -> Result<(), PlayError> {
         let text = step.text.clone();
-        Ok(self.tell(sink, Record::StepStarted { step: index, line: step.line, text })?)
+        Ok(self.tell(
+            sink,
+            Record::StepStarted {
+                step: index,
+                line: step.line,
+                text,
+            },
+        )?)
     }
 
     /// Tells of everything that happened since the last call.
@@ -39,17 +46,36 @@ impl Player<'_> {
         for entry in self.stage.timeline().iter().skip(self.told.timeline) {
             let (time, place) = (entry.at, entry.who.clone());
             let record = match entry.what.strip_prefix("| ") {
-                Some(text) => Record::ConsoleLine { time, place, text: text.to_owned() },
-                None => Record::Happened { time, place, text: entry.what.clone() },
+                Some(text) => Record::ConsoleLine {
+                    time,
+                    place,
+                    text: text.to_owned(),
+                },
+                None => Record::Happened {
+                    time,
+                    place,
+                    text: entry.what.clone(),
+                },
             };
             self.tell(sink, record)?;
         }
         self.told.timeline = self.stage.timeline().len();
         for cut in self.stage.cuts_fired().iter().skip(self.told.cuts) {
             if let Some(step) = self.armed.get(cut).copied() {
-                let text = self.scenario.steps.get(step).map_or("", |step| step.text.as_str());
+                let text = self
+                    .scenario
+                    .steps
+                    .get(step)
+                    .map_or("", |step| step.text.as_str());
                 let time = self.stage.array.now();
-                self.tell(sink, Record::FaultFired { step, time, text: text.to_owned() })?;
+                self.tell(
+                    sink,
+                    Record::FaultFired {
+                        step,
+                        time,
+                        text: text.to_owned(),
+                    },
+                )?;
             }
         }
         self.told.cuts = self.stage.cuts_fired().len();
@@ -66,7 +92,10 @@ impl Player<'_> {
         for answer in answers {
             let silent_cut = matches!(step.action, Action::Cut(_) | Action::AwaitCuts { .. });
             let record = if silent_cut && !answer.passed {
-                Record::FaultSilent { step: index, text: answer.message.clone() }
+                Record::FaultSilent {
+                    step: index,
+                    text: answer.message.clone(),
+                }
             } else {
                 Record::Expectation {
                     id: self.scenario.expectation_id(index, answer.part),
@@ -98,8 +127,18 @@ impl Player<'_> {
         }
         for (id, _) in self.stage.array.armed() {
             let step = self.armed.get(&id).copied().unwrap_or(0);
-            let text = self.scenario.steps.get(step).map_or("", |step| step.text.as_str());
-            self.tell(sink, Record::FaultSilent { step, text: text.to_owned() })?;
+            let text = self
+                .scenario
+                .steps
+                .get(step)
+                .map_or("", |step| step.text.as_str());
+            self.tell(
+                sink,
+                Record::FaultSilent {
+                    step,
+                    text: text.to_owned(),
+                },
+            )?;
         }
         Ok(good)
     }
@@ -119,12 +158,25 @@ impl Player<'_> {
         let mut figures = Vec::new();
         for (slot, view) in self.stage.views().iter().enumerate() {
             let letter = emulator::array::slot_letter(slot);
-            let exits = self.stage.array.boards().get(slot).map_or(0, |b| b.counters().exits);
-            figures.push(figure(format!("boots of {letter}"), u64::from(view.boots), "boots"));
+            let exits = self
+                .stage
+                .array
+                .boards()
+                .get(slot)
+                .map_or(0, |b| b.counters().exits);
+            figures.push(figure(
+                format!("boots of {letter}"),
+                u64::from(view.boots),
+                "boots",
+            ));
             figures.push(figure(format!("VM exits of {letter}"), exits, "exits"));
         }
         let operations = self.stage.operations().values().sum();
-        figures.push(figure("persistent operations".to_owned(), operations, "operations"));
+        figures.push(figure(
+            "persistent operations".to_owned(),
+            operations,
+            "operations",
+        ));
         Ok(self.tell(sink, Record::Figures { figures })?)
     }
 }

@@ -68,8 +68,10 @@ impl Invariants {
                     broken.push((Invariant::OneOwner, what));
                 }
                 for (other, view) in views.iter().enumerate() {
-                    let fenced = midplane.fenced(u32::try_from(other).unwrap_or(u32::MAX));
-                    if other != slot && view.owns_lun && !fenced {
+                    let number = u32::try_from(other).unwrap_or(u32::MAX);
+                    // Its word from before it was fenced or held in reset counts no more.
+                    let stopped = midplane.fenced(number) || midplane.lines(number).held;
+                    if other != slot && view.owns_lun && !stopped {
                         let what = format!("{letter} and {} both serve LUN 0", slot_letter(other));
                         broken.push((Invariant::OneOwner, what));
                     }
@@ -100,7 +102,11 @@ impl Invariants {
         }
         for (rule, what) in broken {
             if !self.declared.waived.contains(&rule) {
-                self.violations.push(Violation { at: event.at, rule, what });
+                self.violations.push(Violation {
+                    at: event.at,
+                    rule,
+                    what,
+                });
             }
         }
     }
@@ -127,7 +133,6 @@ impl Invariants {
 /// the other was preferred before it.
 fn is_recorded(array: &Array, own: &str, theirs: &str) -> bool {
     let recorded = recorded_pair(&array.shared().shelf);
-    recorded.is_some_and(|(new, old)| {
-        (new == own && old == theirs) || (new == theirs && old == own)
-    })
+    recorded
+        .is_some_and(|(new, old)| (new == own && old == theirs) || (new == theirs && old == own))
 }

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use devices::event::DeviceEvent;
 use devices::power::OperationKind;
 use devices::time::Nanos;
-use emulator::rig::Rig;
 use emulator::array::{Array, ArrayError, ArrayEvent, EventKind, SavedArray, Source, Step};
+use emulator::rig::Rig;
 
 use self::invariants::Invariants;
 pub use self::invariants::{Declared, Violation};
@@ -167,7 +167,10 @@ impl Stage {
     ) -> Result<Waited, ArrayError> {
         loop {
             self.observe();
-            if self.stop_at_cut.is_some_and(|cut| self.seen.cuts_fired.contains(&cut)) {
+            if self
+                .stop_at_cut
+                .is_some_and(|cut| self.seen.cuts_fired.contains(&cut))
+            {
                 return Ok(Waited::Cut);
             }
             if condition(self) {

@@ -32,7 +32,9 @@ pub(super) fn play_case(
     plan: &SweepPlan,
 ) -> Result<Judged, PlayError> {
     let mut judged = Judged::default();
-    let Some(before) = listed.before.get(case.step) else { return Ok(judged) };
+    let Some(before) = listed.before.get(case.step) else {
+        return Ok(judged);
+    };
     player.bring_back(before)?;
     let cut = player.stage_mut().array.arm(case.point);
     player.stage_mut().stop_at_cut(Some(cut));
@@ -45,7 +47,11 @@ pub(super) fn play_case(
     }
     player.stage_mut().host.stop();
     let operations = player.stage().operations().clone();
-    let after_cut = if plan.depth > 1 || plan.only.len() > 1 { Some(player.keep(None)?) } else { None };
+    let after_cut = if plan.depth > 1 || plan.only.len() > 1 {
+        Some(player.keep(None)?)
+    } else {
+        None
+    };
     if plan.only.len() < 2 {
         let problems = recover(player, case.point.domain)?;
         if !problems.is_empty() {
@@ -58,7 +64,12 @@ pub(super) fn play_case(
         if plan.only.len() > 1 {
             recover(player, case.point.domain)?;
         }
-        let seconds = cuts(&operations, player.stage().operations(), case.step, plan.scenario.seed);
+        let seconds = cuts(
+            &operations,
+            player.stage().operations(),
+            case.step,
+            plan.scenario.seed,
+        );
         for second in seconds {
             if plan.only.len() > 1 && plan.only.get(1) != Some(&second.cut) {
                 continue;
@@ -91,7 +102,9 @@ fn again(
     }
     let problems = recover(player, second.point.domain)?;
     if !problems.is_empty() {
-        judged.failures.push(failure(&[first, second], problems.join("; ")));
+        judged
+            .failures
+            .push(failure(&[first, second], problems.join("; ")));
         keep_media(player, &plan.keep, &[first.cut, second.cut]);
     }
     Ok(())
@@ -121,12 +134,20 @@ fn recover(player: &mut Player<'_>, lost: PowerDomain) -> Result<Vec<String>, Pl
     }
     let unread = !matches!(waited, Waited::Met(_)) && stage.host.busy();
     let unread = unread.then(|| "the host gets no answer".to_owned());
-    let rules = player.broken_rules().into_iter().map(|broken| {
-        format!("invariant {} broken: {}", broken.rule.as_str(), broken.what)
-    });
+    let rules = player
+        .broken_rules()
+        .into_iter()
+        .map(|broken| format!("invariant {} broken: {}", broken.rule.as_str(), broken.what));
     let mut problems: Vec<String> = rules.collect();
     problems.extend(unread);
-    problems.extend(player.stage().host.problems().iter().map(|problem| problem.what.clone()));
+    problems.extend(
+        player
+            .stage()
+            .host
+            .problems()
+            .iter()
+            .map(|problem| problem.what.clone()),
+    );
     problems.dedup();
     Ok(problems)
 }

@@ -14,14 +14,19 @@ const PIECE: usize = 1 << 20;
 /// Leaves every flash chip and the volume of `player` under `folder`. A disk that is full costs
 /// only these files.
 pub(super) fn keep_media(player: &Player<'_>, folder: &Path, cuts: &[PlannedCut]) {
-    let name: Vec<String> = cuts.iter().map(|cut| cut.to_string().replace(':', "-")).collect();
+    let name: Vec<String> = cuts
+        .iter()
+        .map(|cut| cut.to_string().replace(':', "-"))
+        .collect();
     let folder = folder.join(name.join("+"));
     if fs::create_dir_all(&folder).is_err() {
         return;
     }
     let array = &player.stage().array;
     for (slot, board) in array.boards().iter().enumerate() {
-        let Some(controller) = board.controller() else { continue };
+        let Some(controller) = board.controller() else {
+            continue;
+        };
         for (index, chip) in controller.flash.chips().iter().enumerate() {
             let mut bytes = vec![0; usize::try_from(chip.medium().len()).unwrap_or(0)];
             if chip.medium().read(0, &mut bytes).is_ok() {

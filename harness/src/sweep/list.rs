@@ -49,7 +49,11 @@ impl Sink for Silence {
 /// Plays the scenario once.
 pub(super) fn list(scenario: &Scenario) -> Result<Listed, PlayError> {
     let mut player = Player::new(scenario)?;
-    let mut listed = Listed { operations: 0, cases: Vec::new(), before: Vec::new() };
+    let mut listed = Listed {
+        operations: 0,
+        cases: Vec::new(),
+        before: Vec::new(),
+    };
     for step in 0..scenario.steps.len() {
         let kept = player.keep(listed.before.last())?;
         listed.before.push(kept);
@@ -78,12 +82,19 @@ pub(super) fn cuts(
     let mut all = Vec::new();
     for (place, count) in after {
         let (source, unit, kind) = *place;
-        let (Some(device), Some(domain)) = (device(source, unit), domain(source)) else { continue };
+        let (Some(device), Some(domain)) = (device(source, unit), domain(source)) else {
+            continue;
+        };
         let earlier = before.get(place).copied().unwrap_or(0);
         for nth in 1..=count.saturating_sub(earlier) {
             for shape in Shape::ALL {
                 let total = u32::try_from(earlier + nth).unwrap_or(u32::MAX);
-                let cut = PlannedCut { device, operation: kind, nth: total, shape };
+                let cut = PlannedCut {
+                    device,
+                    operation: kind,
+                    nth: total,
+                    shape,
+                };
                 let point = CutPoint {
                     domain,
                     source,
@@ -93,7 +104,12 @@ pub(super) fn cuts(
                     shape,
                     seed: devices::power::mix(seed, u64::from(total)),
                 };
-                all.push(Planned { cut, step, point, ordinal: 0 });
+                all.push(Planned {
+                    cut,
+                    step,
+                    point,
+                    ordinal: 0,
+                });
             }
         }
     }
@@ -104,7 +120,10 @@ fn device(source: Source, unit: u32) -> Option<DeviceRef> {
     match source {
         Source::Board(slot) => {
             let board = Slot::new(u32::try_from(slot).ok()?).ok()?;
-            Some(DeviceRef::Flash { board, chip: Some(unit) })
+            Some(DeviceRef::Flash {
+                board,
+                chip: Some(unit),
+            })
         }
         Source::Shelf => Some(DeviceRef::Shelf { member: Some(unit) }),
         Source::Network | Source::Chassis => None,

@@ -42,11 +42,17 @@ pub fn run(plan: &SweepPlan, _sink: &mut dyn Sink) -> Result<SweepReport, BenchE
     if plan.budget.is_some() {
         // What is left out when time is up should be spread over the whole story.
         let seed = plan.scenario.seed;
-        listed.cases.sort_by_cached_key(|case| devices::power::mix(seed, case.ordinal()));
+        listed
+            .cases
+            .sort_by_cached_key(|case| devices::power::mix(seed, case.ordinal()));
     }
     let report = Mutex::new(SweepReport {
         operations: listed.operations,
-        cases: if plan.depth > 1 { 0 } else { listed.cases.len() as u64 },
+        cases: if plan.depth > 1 {
+            0
+        } else {
+            listed.cases.len() as u64
+        },
         ..SweepReport::default()
     });
     let next = AtomicUsize::new(0);
@@ -124,5 +130,8 @@ fn repeat(plan: &SweepPlan, listed: &list::Listed) -> Result<SweepReport, BenchE
 
 /// A failure with its cuts.
 fn failure(cuts: &[&Planned], message: String) -> SweepFailure {
-    SweepFailure { cuts: cuts.iter().map(|planned| planned.cut).collect(), message }
+    SweepFailure {
+        cuts: cuts.iter().map(|planned| planned.cut).collect(),
+        message,
+    }
 }

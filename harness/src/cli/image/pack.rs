@@ -2,8 +2,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ::image::{Component, ComponentKind, Kind, Version};
-use image_pack as pack;
 use clap::Args;
+use image_pack as pack;
 
 use super::{complaint, read};
 use crate::cli::exit::{CliError, Exit};

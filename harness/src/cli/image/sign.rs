@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use image_pack as pack;
 use clap::Args;
+use image_pack as pack;
 
 use super::key::{hex, key_file};
 use super::{Contents, complaint, contents, part_bytes, read};
