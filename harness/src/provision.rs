@@ -78,7 +78,7 @@ pub enum BuildError {
     Medium(#[from] devices::medium::MediumError),
 }
 
-fn bad(name: impl ToString, why: impl ToString) -> BuildError {
+fn bad(name: &dyn ToString, why: &dyn ToString) -> BuildError {
     BuildError::Image {
         name: name.to_string(),
         why: why.to_string(),
@@ -118,7 +118,7 @@ fn image_of(build: &Build, kind: Kind) -> Result<Vec<u8>, BuildError> {
                 version: version.clone(),
             };
             let mut file = found.ok_or_else(missing)?.bytes.to_vec();
-            pack::sign(&mut file, &SIGNING_SEED).map_err(|error| bad(version, error))?;
+            pack::sign(&mut file, &SIGNING_SEED).map_err(|error| bad(&version, &error))?;
             Ok(file)
         }
         Build::File(path) => std::fs::read(path).map_err(|source| BuildError::File {
@@ -155,7 +155,7 @@ fn damaged(
             }
         }
         Some(Damage::WrongLength) => {
-            let mut header = ImageHeader::parse(&file).map_err(|error| bad(build, error))?;
+            let mut header = ImageHeader::parse(&file).map_err(|error| bad(&build, &error))?;
             header.body_length += 4096;
             file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
         }
@@ -164,7 +164,7 @@ fn damaged(
             file[half..].fill(0xff);
         }
         Some(Damage::Unsigned) => {
-            let mut header = ImageHeader::parse(&file).map_err(|error| bad(build, error))?;
+            let mut header = ImageHeader::parse(&file).map_err(|error| bad(&build, &error))?;
             header.signature = [0; 64];
             file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
         }
@@ -173,11 +173,11 @@ fn damaged(
             // make.
             let at = file.len() - 1;
             file[at] ^= 0x55;
-            let mut header = ImageHeader::parse(&file).map_err(|error| bad(build, error))?;
+            let mut header = ImageHeader::parse(&file).map_err(|error| bad(&build, &error))?;
             let body = &file[image::HEADER_SIZE..];
             let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
             header.body_digest = image::digest(&mut &*body, 0, length, &mut [0; 4096])
-                .map_err(|_| bad(build, "its body cannot be read"))?;
+                .map_err(|_| bad(&build, &"its body cannot be read"))?;
             file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
         }
     }
@@ -210,7 +210,7 @@ pub fn fill_flash(
             sequence: *sequence,
             programmed_s: FACTORY_S + u64::from(*sequence) * 60,
         };
-        pack::stamp(&mut file, record).map_err(|error| bad(&name, error))?;
+        pack::stamp(&mut file, record).map_err(|error| bad(&name, &error))?;
         if file.len() as u64 > bank.size.0 {
             return Err(BuildError::TooLarge {
                 name,
@@ -242,13 +242,13 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
     let version = ImageHeader::parse(&l3)
         .or_else(|_| ImageHeader::parse(&l2))
         .map(|header| header.version)
-        .map_err(|error| bad(&contents.l3, error))?;
+        .map_err(|error| bad(&contents.l3, &error))?;
     let images: Vec<&[u8]> = match contents.damage {
         // Two L2 parts cannot be packed; the L3 is simply not there.
         Some(Damage::WrongKind) => vec![&l2],
         _ => vec![&l2, &l3],
     };
-    let mut file = pack::package(version, &images).map_err(|error| bad(&contents.l3, error))?;
+    let mut file = pack::package(version, &images).map_err(|error| bad(&contents.l3, &error))?;
     match contents.damage {
         Some(Damage::BitFlips(bits)) => {
             for nth in 0..bits {
@@ -261,7 +261,7 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
             file.truncate(half);
         }
         Some(Damage::WrongLength) => {
-            let mut package = Package::parse(&file).map_err(|error| bad("the package", error))?;
+            let mut package = Package::parse(&file).map_err(|error| bad(&"the package", &error))?;
             package.length += 512;
             let manifest = package.encode();
             file[..manifest.len()].copy_from_slice(&manifest);

@@ -68,6 +68,8 @@ struct InProgress {
     /// Paths left to try in this round.
     round_left: usize,
     wait: Wait,
+    /// The path of the newest attempt.
+    path: usize,
     /// Tag on the wire of the newest attempt: an answer to an older one is late and not believed.
     wire_tag: u32,
 }
@@ -118,6 +120,7 @@ impl Initiator {
             attempts: 0,
             round_left: self.paths,
             wait: Wait::Pause { until: now },
+            path: self.current,
             wire_tag: 0,
         };
         self.commands.insert(tag, command);
@@ -220,6 +223,7 @@ impl Initiator {
             return;
         };
         command.attempts += 1;
+        command.path = self.current;
         command.wire_tag = self.next_wire_tag;
         self.next_wire_tag = self.next_wire_tag.wrapping_add(1);
         command.wait = Wait::Answer {
@@ -237,7 +241,13 @@ impl Initiator {
     }
 
     fn next_path(&mut self, now: Nanos, tag: u32) {
-        self.switch_to((self.current + 1) % self.paths);
+        let Some(path) = self.commands.get(&tag).map(|command| command.path) else {
+            return;
+        };
+        // Another command may have left that path already.
+        if path == self.current {
+            self.switch_to((path + 1) % self.paths);
+        }
         let Some(command) = self.commands.get_mut(&tag) else {
             return;
         };

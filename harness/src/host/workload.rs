@@ -212,10 +212,10 @@ impl Host {
         };
         let took = completion.ended.saturating_sub(completion.submitted);
         self.figures.longest = self.figures.longest.max(took);
-        if let Some(since) = self.waiting_since {
-            if outage(since, completion.ended) > Nanos::ZERO {
-                self.outages.push((since, completion.ended));
-            }
+        if let Some(since) = self.waiting_since
+            && outage(since, completion.ended) > Nanos::ZERO
+        {
+            self.outages.push((since, completion.ended));
         }
         self.waiting_since = (!self.in_progress.is_empty()).then_some(completion.ended);
         match purpose {

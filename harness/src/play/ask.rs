@@ -89,28 +89,28 @@ impl Player<'_> {
                     let boots = view(slot)
                         .map_or(0, |view| view.boots)
                         .saturating_sub(before);
-                    found.bound(format!("boots of {slot}"), *bound, u64::from(boots));
+                    found.bound(&format!("boots of {slot}"), *bound, u64::from(boots));
                 }
             }
             Check::State(wanted) => {
                 for (slot, state) in wanted {
                     let actual = state_of(stage, *slot);
                     let word = |state: BoardState| word(&BoardState::ALL, state);
-                    found.same(format!("state of {slot}"), word(*state), word(actual));
+                    found.same(&format!("state of {slot}"), word(*state), word(actual));
                 }
             }
             Check::Role(wanted) => {
                 for (slot, role) in wanted {
                     let actual = view(slot).and_then(|view| view.role.as_deref());
                     let what = format!("role of {slot}");
-                    found.same(what, word(&Role::ALL, *role), actual.unwrap_or("none"));
+                    found.same(&what, word(&Role::ALL, *role), actual.unwrap_or("none"));
                 }
             }
             Check::Version(wanted) => {
                 for (slot, version) in wanted {
                     let actual = view(slot).and_then(|view| view.application.as_deref());
                     found.same(
-                        format!("version of {slot}"),
+                        &format!("version of {slot}"),
                         version,
                         actual.unwrap_or("none"),
                     );
@@ -122,7 +122,7 @@ impl Player<'_> {
                     let board = stage.array.boards().get(index(*slot));
                     let controller = board.and_then(|board| board.controller());
                     let actual = controller.map_or("none", |c| c.serial.as_str());
-                    found.same(format!("serial of {slot}"), serial, actual);
+                    found.same(&format!("serial of {slot}"), serial, actual);
                 }
             }
             Check::Preferred(wanted) => {
@@ -132,24 +132,20 @@ impl Player<'_> {
                     Preferred::Invalid => "invalid".to_owned(),
                     Preferred::Versions { l2, l3 } => format!("L2 {l2}, L3 {l3}"),
                 };
-                found.same(
-                    "preferred version".to_owned(),
-                    &text(wanted),
-                    &text(&actual),
-                );
+                found.same("preferred version", &text(wanted), &text(&actual));
             }
             Check::Owner(wanted) => {
                 for (lun, slot) in wanted {
                     let owner = self.owner();
                     let text = |slot: Option<String>| slot.unwrap_or("nobody".to_owned());
                     let wanted = text(slot.map(|slot| slot.to_string()));
-                    found.same(format!("owner of {lun}"), &wanted, &text(owner));
+                    found.same(&format!("owner of {lun}"), &wanted, &text(owner));
                 }
             }
             Check::Outage(wanted) => {
                 for (lun, bound) in wanted {
                     let outage = stage.host.outage(mark.at, stage.array.now());
-                    found.bound(format!("outage of {lun} in ns"), *bound, outage.0);
+                    found.bound(&format!("outage of {lun} in ns"), *bound, outage.0);
                 }
             }
             Check::Host(wanted) => {
@@ -163,7 +159,7 @@ impl Player<'_> {
                         HostFigure::Failovers => stage.host.path_switches() - mark.failovers,
                     };
                     let what = format!("host {}", word(&HostFigure::ALL, *figure));
-                    found.bound(what, *bound, actual);
+                    found.bound(&what, *bound, actual);
                 }
             }
             Check::Counters(wanted) => {
@@ -175,14 +171,14 @@ impl Player<'_> {
                         let before = before.and_then(count).unwrap_or(0);
                         let actual = count(&now).unwrap_or(0).saturating_sub(before);
                         let what = format!("{} of {slot}", word(&Counter::ALL, *counter));
-                        found.bound(what, *bound, actual);
+                        found.bound(&what, *bound, actual);
                     }
                 }
             }
             Check::Shelf(wanted) => {
                 let actual = shelf_state(stage.array.shared().shelf.status().state);
                 let word = |state| word(&ShelfState::ALL, state);
-                found.same("state of the shelf".to_owned(), word(*wanted), word(actual));
+                found.same("state of the shelf", word(*wanted), word(actual));
             }
             Check::Events(patterns) => {
                 let mut rest = self.since(mark).iter();
@@ -204,7 +200,7 @@ impl Player<'_> {
                 for (pattern, bound) in wanted {
                     let all = self.since(mark).iter();
                     let count = all.filter(|entry| matches(pattern, entry)).count();
-                    found.bound(format!("{pattern}"), *bound, count as u64);
+                    found.bound(&format!("{pattern}"), *bound, count as u64);
                 }
             }
         }
@@ -236,7 +232,7 @@ impl Player<'_> {
                 };
                 let actual = bank_state(rig, controller, entry);
                 let what = format!("bank {} of {slot}", entry.name());
-                found.same(what, &text(state), &text(&actual));
+                found.same(&what, &text(state), &text(&actual));
             }
         }
     }
@@ -297,7 +293,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn bound(&mut self, what: String, wanted: Bound, actual: u64) {
+    fn bound(&mut self, what: &str, wanted: Bound, actual: u64) {
         if wanted.holds(actual) {
             self.good.push(format!("{what}: {actual}"));
         } else {
@@ -306,7 +302,7 @@ impl Findings {
         }
     }
 
-    fn same(&mut self, what: String, wanted: &str, actual: &str) {
+    fn same(&mut self, what: &str, wanted: &str, actual: &str) {
         if wanted == actual {
             self.good.push(format!("{what}: {actual}"));
         } else {

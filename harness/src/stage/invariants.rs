@@ -92,7 +92,10 @@ impl Invariants {
             }
             "l2-started" | "l3-started" => {
                 let level = if words(trace).0 == "l2-started" { 2 } else { 3 };
-                let bank = word(words(trace).1, "bank").unwrap_or("?");
+                // An application that was loaded from the array never lay in a bank.
+                let Some(bank) = word(words(trace).1, "bank") else {
+                    return;
+                };
                 if let Err(why) = bank_validity(&self.rig, array, slot, level, bank) {
                     let what = format!("{letter} runs L{level}{bank}, which is invalid: {why}");
                     broken.push((Invariant::NoInvalidImage, what));

@@ -87,7 +87,7 @@ impl BoardView {
                 };
             }
             EventKind::Crashed(_) | EventKind::Hung(_) | EventKind::Halted => {
-                self.stop(State::Error)
+                self.stop(State::Error);
             }
             EventKind::Held | EventKind::PowerLost { .. } | EventKind::Pulled { .. } => {
                 self.stop(State::Down);
