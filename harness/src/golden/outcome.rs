@@ -53,8 +53,6 @@ pub struct BoardOutcome {
     pub version: String,
     /// Boots since the board was put into its slot.
     pub boots: u64,
-    /// VM exits in all.
-    pub exits: u64,
     /// Bytes of images read from the array in all.
     pub image_bytes_read: u64,
     /// Bank by bank: name, and what is in it (`2.0 valid sequence=3`, `empty`, `invalid header-crc`).

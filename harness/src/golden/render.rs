@@ -52,7 +52,6 @@ fn render_board(out: &mut String, board: &BoardOutcome) {
     field("role", &board.role);
     field("runs", &board.version);
     field("boots", &board.boots.to_string());
-    field("exits", &board.exits.to_string());
     field(
         "downloaded",
         &format!("{} image bytes", board.image_bytes_read),
@@ -122,7 +121,6 @@ mod tests {
                     role: "master".to_owned(),
                     version: "1.0".to_owned(),
                     boots: 1,
-                    exits: 118,
                     image_bytes_read: 0,
                     banks: vec![
                         ("L2A".to_owned(), "1.0 valid sequence=2".to_owned()),

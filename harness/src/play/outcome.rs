@@ -90,7 +90,6 @@ impl Player<'_> {
             role: view.role.unwrap_or_default(),
             version: view.application.unwrap_or_default(),
             boots: u64::from(board.boots()),
-            exits: board.counters().exits,
             image_bytes_read: shelf.counters(position, "packages").read_bytes,
             banks: banks.collect(),
         }
