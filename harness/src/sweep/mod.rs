@@ -4,7 +4,7 @@
 //! member-disk write and flush is listed. A case is one of them in one shape: the array is brought
 //! back to the checkpoint before it, plays on to that operation and loses power there — a flash
 //! operation takes its board down, a shelf operation the whole chassis. Then power returns and
-//! the array must come back by itself ([`case`]).
+//! the array must come back by itself (`case.rs`).
 
 mod case;
 mod keep;
