@@ -270,7 +270,12 @@ impl Cluster {
     /// The master in `slot` is asked to step down for this controller. False when there is nothing to
     /// hand over.
     pub fn succeed(&mut self, slot: u8) -> bool {
-        let master = self.role_of(slot) == Some(Role::Master) && !self.barred;
+        // A partner not heard from yet is known only because it owns the master lock.
+        let leads = |partner: Partner| {
+            let heartbeat = partner.heartbeat;
+            heartbeat.is_none_or(|heartbeat| heartbeat.role == Some(Role::Master))
+        };
+        let master = self.partner(slot).is_some_and(leads) && !self.barred;
         if master && self.role == Some(Role::Alternate) {
             self.heir_of = Some(slot);
         }

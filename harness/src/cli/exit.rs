@@ -106,6 +106,9 @@ impl CliError {
                 let shown: String = errors.iter().map(|error| error.render(colours)).collect();
                 (shown, Exit::BadFile)
             }
+            CliError::Bench(error @ BenchError::State { .. }) => {
+                (format!("error: {}\n", error.chain()), Exit::BadFile)
+            }
             CliError::Bench(error) => (
                 format!("error: {}\n`arraybench doctor` says more.\n", error.chain()),
                 Exit::Broken,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use devices::board_control::ResetReason;
 use devices::power::Shape;
 use devices::time::Nanos;
-use emulator::array::{Array, PowerDomain, Storage};
+use emulator::array::{Array, PowerDomain, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::rig::{Rig, Slot, Unit};
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,22 @@ fn broken(error: impl std::fmt::Display) -> BenchError {
     }
 }
 
+/// The rig was checked before, so what cannot be built is a file that does not fit it.
+fn unusable(error: WiringError) -> BenchError {
+    match error {
+        WiringError::Medium(error) => BenchError::State {
+            what: format!("{error}: {}; name another state directory", error.source),
+        },
+        error => broken(error),
+    }
+}
+
+/// What a serial number may be: it is part of the names of files.
+fn is_serial(text: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    !text.is_empty() && text.len() <= 16 && text.chars().all(plain)
+}
+
 impl Session {
     pub(super) fn open(request: &BootRequest) -> Result<Session, BenchError> {
         let rig = &request.rig;
@@ -81,7 +97,7 @@ impl Session {
             discard_unfinished(folder);
         }
         let rom = provision::rom(rig).map_err(broken)?;
-        let mut array = Array::of_rig(rig, rom, &storage, request.seed).map_err(broken)?;
+        let mut array = Array::of_rig(rig, rom, &storage, request.seed).map_err(unusable)?;
         let boards = match &kept {
             Some(kept) => kept.boards.clone(),
             None => rig.slots().map(|slot| Some(rig.serial(slot))).collect(),
@@ -93,7 +109,7 @@ impl Session {
         }
         for (slot, serial) in boards.iter().enumerate() {
             let Some(serial) = serial else { continue };
-            let mut controller = Controller::blank(rig, serial, &storage).map_err(broken)?;
+            let mut controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
             if kept.is_none() {
                 let flash = flash(&request.firmware);
                 provision::fill_flash(&mut controller, &flash, rig, request.seed)
@@ -284,11 +300,7 @@ impl Session {
                 .cloned()
                 .ok_or("no board lies on the desk; name a serial number")?,
         };
-        let plain = serial
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && serial.len() <= 16;
-        if !plain {
+        if !is_serial(&serial) {
             return Err("a serial number is at most 16 letters, digits and dashes".to_owned());
         }
         let controller = match self.pulled.remove(&serial) {
@@ -389,7 +401,7 @@ impl Session {
 /// What the state directory says, if it says anything.
 fn read_kept(folder: &Path, rig: &Rig) -> Result<Option<Kept>, BenchError> {
     let path = folder.join(KEPT);
-    let complain = |what: &str, remedy: &str| BenchError::Firmware {
+    let complain = |what: &str, remedy: &str| BenchError::State {
         what: format!("{}: {what}; {remedy}", path.display()),
     };
     let long = fs::metadata(&path).is_ok_and(|file| file.len() > KEPT_BYTES_MAX);
@@ -415,6 +427,12 @@ fn read_kept(folder: &Path, rig: &Rig) -> Result<Option<Kept>, BenchError> {
             "name another directory, or delete this one",
         )
     })?;
+    if !kept.boards.iter().flatten().all(|serial| is_serial(serial)) {
+        return Err(complain(
+            "a serial number in it is none",
+            "name another directory, or delete this one",
+        ));
+    }
     if kept.rig != *rig || kept.boards.len() != rig.slots().count() {
         return Err(complain(
             "it belongs to another rig",

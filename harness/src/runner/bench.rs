@@ -33,6 +33,12 @@ pub enum BenchError {
         /// What is missing, and the command that mends it.
         what: String,
     },
+    /// A state directory is not one, or of another rig.
+    #[error("{what}")]
+    State {
+        /// The file, what is wrong with it, and the remedy.
+        what: String,
+    },
     /// The host refused something.
     #[error("{what}")]
     Host {
