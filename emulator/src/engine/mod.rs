@@ -108,6 +108,8 @@ pub struct Counters {
     pub exits: u64,
     /// Of those, writes to device registers other than QueueNotify.
     pub register_writes: u64,
+    /// Writes to device registers that cost no exit of their own.
+    pub collected_writes: u64,
     /// Of those, notifications.
     pub notifications: u64,
     /// Resets, warm and cold.

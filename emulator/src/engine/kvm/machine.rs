@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use devices::virtio::GuestMemory;
 use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY, kvm_userspace_memory_region};
-use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
+use kvm_ioctls::{IoEventAddress, Kvm, VcpuExit, VcpuFd, VmFd};
 use serde::{Deserialize, Serialize};
 
 use super::cpu::{CpuState, crash_report};
@@ -31,13 +31,14 @@ const MAX_ACCESSES_PER_RUN: u32 = 20_000;
 /// One board's VM. Fields drop in order: CPU, VM, then the memory they use.
 pub struct KvmEngine {
     cpu: VcpuFd,
-    // Keeps the VM alive; every use of it is over once the CPU exists.
-    _vm: VmFd,
+    vm: VmFd,
     window: Window,
     _rom: Rom,
     ram: Ram,
     at_reset: CpuState,
     hang_limit: Duration,
+    /// Whether KVM was told which register writes to collect.
+    collects: bool,
     counters: Counters,
 }
 
@@ -98,9 +99,7 @@ impl KvmEngine {
             KVM_MEM_READONLY,
         ));
         let (host, bytes) = window.host_range();
-        if kvm.check_extension(Cap::ReadonlyMem) {
-            regions.push((WINDOW_BASE, bytes, host, KVM_MEM_READONLY));
-        }
+        regions.push((WINDOW_BASE, bytes, host, KVM_MEM_READONLY));
         for (slot, (start, bytes, host, flags)) in regions.into_iter().enumerate() {
             let region = kvm_userspace_memory_region {
                 slot: u32::try_from(slot).unwrap_or(u32::MAX),
@@ -113,7 +112,9 @@ impl KvmEngine {
             // in order), and no two ranges overlap in guest-physical space.
             unsafe { vm.set_user_memory_region(region) }.map_err(cannot("map memory"))?;
         }
-        let cpu = vm.create_vcpu(0).map_err(cannot("create a CPU"))?;
+        let mut cpu = vm.create_vcpu(0).map_err(cannot("create a CPU"))?;
+        cpu.map_coalesced_mmio_ring()
+            .map_err(cannot("map the ring of collected register writes"))?;
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(cannot("tell its CPU features"))?;
@@ -121,12 +122,13 @@ impl KvmEngine {
         let at_reset = CpuState::read(&cpu)?;
         Ok(KvmEngine {
             cpu,
-            _vm: vm,
+            vm,
             window,
             _rom: rom,
             ram,
             at_reset,
             hang_limit,
+            collects: false,
             counters: Counters::default(),
         })
     }
@@ -140,12 +142,110 @@ impl KvmEngine {
         let _ = self.cpu.run();
         self.cpu.set_kvm_immediate_exit(0);
     }
+
+    /// Has KVM collect the register writes that show the driver nothing new, in slots that hold a
+    /// device. Once is enough: slots keep their kind of device.
+    fn collect_quiet_writes(&mut self, slots: &[Slot]) -> Result<(), EngineError> {
+        if self.collects {
+            return Ok(());
+        }
+        self.collects = true;
+        for (index, _) in slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.face.device_id != 0)
+        {
+            for (start, bytes) in Window::quiet(index) {
+                self.vm
+                    .register_coalesced_mmio(IoEventAddress::Mmio(start), bytes)
+                    .map_err(cannot("collect register writes"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the CPU to its next exit and hands the writes collected on the way to the window, so
+    /// that between exits there are none.
+    fn run_to_exit(&mut self, slots: &mut [Slot]) -> Result<Exit, EngineError> {
+        let exit = self.next_exit()?;
+        let collected = |cpu: &mut VcpuFd| {
+            let next = cpu.coalesced_mmio_read();
+            next.map_err(cannot("hand over collected register writes"))
+        };
+        while let Some(entry) = collected(&mut self.cpu)? {
+            let length = usize::try_from(entry.len).unwrap_or(usize::MAX);
+            let data = &entry.data[..length.min(entry.data.len())];
+            if let Some(offset) = Window::offset_of(entry.phys_addr) {
+                self.counters.collected_writes += 1;
+                self.window.write(offset, data, slots, self.ram.memory());
+            }
+        }
+        Ok(exit)
+    }
+
+    fn next_exit(&mut self) -> Result<Exit, EngineError> {
+        let exit = match self.cpu.run() {
+            Ok(VcpuExit::MmioWrite(address, data)) => match Window::offset_of(address) {
+                Some(offset) => {
+                    let mut bytes = [0; 8];
+                    let length = data.len().min(bytes.len());
+                    bytes[..length].copy_from_slice(&data[..length]);
+                    Exit::RegisterWrite {
+                        offset,
+                        bytes,
+                        length,
+                    }
+                }
+                None => Exit::Continue,
+            },
+            // The window itself is memory to the guest's reads: this is where nothing is.
+            Ok(VcpuExit::MmioRead(_, data)) => {
+                data.fill(0xff);
+                Exit::Continue
+            }
+            Ok(VcpuExit::IoOut(UART_TRANSMIT, data)) => {
+                Exit::Stop(Stop::LastWord(data.first().copied().unwrap_or(0)))
+            }
+            Ok(VcpuExit::IoIn(port, data)) => {
+                data.fill(if port == UART_LINE_STATUS {
+                    UART_READY
+                } else {
+                    0xff
+                });
+                Exit::Continue
+            }
+            Ok(VcpuExit::IoOut(..)) => Exit::Continue,
+            Ok(VcpuExit::Hlt) => Exit::Stop(Stop::Halted),
+            Ok(VcpuExit::Shutdown) => Exit::Crash("triple fault"),
+            Ok(VcpuExit::InternalError) => Exit::Crash("an instruction this KVM cannot run"),
+            Ok(VcpuExit::FailEntry(..)) => Exit::Crash("CPU state that cannot be entered"),
+            Ok(VcpuExit::Intr) => Exit::Interrupted,
+            Ok(_) => Exit::Crash("an exit this board does not have"),
+            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Exit::Interrupted,
+            // The software KVM answers EFAULT where it has no translation for an access.
+            Err(error) if error.errno() == libc::EFAULT => {
+                Exit::Crash("an access this KVM cannot translate")
+            }
+            Err(source) => {
+                return Err(EngineError::Kvm {
+                    what: "run the CPU",
+                    source,
+                });
+            }
+        };
+        Ok(exit)
+    }
 }
 
-/// What one exit asks of the engine after the borrow of the CPU ended.
+/// What one exit was, after the borrow of the CPU ended.
 enum Exit {
     Continue,
     Interrupted,
+    RegisterWrite {
+        offset: usize,
+        bytes: [u8; 8],
+        length: usize,
+    },
     Stop(Stop),
     Crash(&'static str),
 }
@@ -156,68 +256,24 @@ impl Engine for KvmEngine {
         let running_since = hang::cpu_time();
         let mut accesses = 0;
         loop {
-            let exit = match self.cpu.run() {
-                Ok(VcpuExit::MmioWrite(address, data)) => match Window::offset_of(address) {
-                    Some(offset) => {
-                        match self.window.write(offset, data, slots, self.ram.memory()) {
-                            Written::Register => {
-                                self.counters.register_writes += 1;
-                                Exit::Continue
-                            }
-                            Written::Notify { slot, queue } => {
-                                self.counters.notifications += 1;
-                                Exit::Stop(Stop::Notified { slot, queue })
-                            }
-                        }
-                    }
-                    None => Exit::Continue,
-                },
-                Ok(VcpuExit::MmioRead(address, data)) => {
-                    match Window::offset_of(address) {
-                        Some(offset) => self.window.read(offset, data),
-                        None => data.fill(0xff),
-                    }
-                    Exit::Continue
-                }
-                Ok(VcpuExit::IoOut(UART_TRANSMIT, data)) => {
-                    Exit::Stop(Stop::LastWord(data.first().copied().unwrap_or(0)))
-                }
-                Ok(VcpuExit::IoIn(port, data)) => {
-                    data.fill(if port == UART_LINE_STATUS {
-                        UART_READY
-                    } else {
-                        0xff
-                    });
-                    Exit::Continue
-                }
-                Ok(VcpuExit::IoOut(..)) => Exit::Continue,
-                Ok(VcpuExit::Hlt) => Exit::Stop(Stop::Halted),
-                Ok(VcpuExit::Shutdown) => Exit::Crash("triple fault"),
-                Ok(VcpuExit::InternalError) => Exit::Crash("an instruction this KVM cannot run"),
-                Ok(VcpuExit::FailEntry(..)) => Exit::Crash("CPU state that cannot be entered"),
-                Ok(VcpuExit::Intr) => Exit::Interrupted,
-                Ok(_) => Exit::Crash("an exit this board does not have"),
-                Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
-                    Exit::Interrupted
-                }
-                // The software KVM answers EFAULT where it has no translation for an access.
-                Err(error) if error.errno() == libc::EFAULT => {
-                    Exit::Crash("an access this KVM cannot translate")
-                }
-                Err(source) => {
-                    return Err(EngineError::Kvm {
-                        what: "run the CPU",
-                        source,
-                    });
-                }
-            };
+            let exit = self.run_to_exit(slots)?;
+            if !matches!(exit, Exit::Interrupted) {
+                self.counters.exits += 1;
+            }
             match exit {
-                Exit::Continue => {
-                    self.counters.exits += 1;
-                    accesses += 1;
-                    if accesses > MAX_ACCESSES_PER_RUN {
-                        let cause = "device accesses without end";
-                        return Ok(Stop::Hung(crash_report(&self.cpu, cause)));
+                Exit::Continue => {}
+                Exit::RegisterWrite {
+                    offset,
+                    bytes,
+                    length,
+                } => {
+                    let data = &bytes[..length];
+                    match self.window.write(offset, data, slots, self.ram.memory()) {
+                        Written::Register => self.counters.register_writes += 1,
+                        Written::Notify { slot, queue } => {
+                            self.counters.notifications += 1;
+                            return Ok(Stop::Notified { slot, queue });
+                        }
                     }
                 }
                 Exit::Interrupted => {
@@ -225,15 +281,15 @@ impl Engine for KvmEngine {
                         let cause = "no device access within the hang limit";
                         return Ok(Stop::Hung(crash_report(&self.cpu, cause)));
                     }
+                    continue;
                 }
-                Exit::Stop(stop) => {
-                    self.counters.exits += 1;
-                    return Ok(stop);
-                }
-                Exit::Crash(cause) => {
-                    self.counters.exits += 1;
-                    return Ok(Stop::Crashed(crash_report(&self.cpu, cause)));
-                }
+                Exit::Stop(stop) => return Ok(stop),
+                Exit::Crash(cause) => return Ok(Stop::Crashed(crash_report(&self.cpu, cause))),
+            }
+            accesses += 1;
+            if accesses > MAX_ACCESSES_PER_RUN {
+                let cause = "device accesses without end";
+                return Ok(Stop::Hung(crash_report(&self.cpu, cause)));
             }
         }
     }
@@ -245,6 +301,7 @@ impl Engine for KvmEngine {
             self.ram.clear();
         }
         self.window.reset(slots);
+        self.collect_quiet_writes(slots)?;
         self.counters.resets += 1;
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The own VMM on /dev/kvm: one VM with one CPU per board, kept across power cycles.
 //!
 //! Register reads of virtio-mmio slots are answered without an exit: the register window is a
-//! read-only memory slot whose page this engine keeps as the registers would read. Writes exit.
+//! read-only memory slot whose page this engine keeps as the registers would read. Writes exit, but
+//! for those that concern nobody until a later one: KVM collects these in a ring.
 
 mod cpu;
 mod hang;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{KvmEngine, WINDOW_BASE};
 use crate::engine::{Engine, Reset, Stop};
 use crate::slot::{Face, Slot};
+use virtio_queue::QueueT;
 
 // A ROM that does one thing, chosen by the configuration space of slot 1, in 32-bit mode:
 // 0: count in memory and notify slot 0 for ever; 1: undefined instruction; 2: spin; 3: halt;
@@ -61,6 +62,7 @@ global_asm!(
     "movl $1, 0x244(%ebx)",
     "movl $0xffffffff, 0x280(%ebx)",
     "movl $0, 0x230(%ebx)",
+    "movl $4, 0x238(%ebx)",
     "movl $3, 0x238(%ebx)",
     "movl $1, 0x244(%ebx)",
     "movl $7, 0x3fc(%ebx)",
@@ -194,6 +196,12 @@ fn broken_register_rules_are_noted_and_harm_nobody() {
         "{:?}",
         slots[1].driver_faults
     );
+    assert_eq!(
+        engine.counters().collected_writes,
+        3,
+        "QueueNum and a queue address cost no exit"
+    );
+    assert_eq!(slots[1].queues[0].size(), 4, "and were not lost");
 }
 
 #[test]

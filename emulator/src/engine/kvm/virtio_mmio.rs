@@ -1,7 +1,8 @@
 //! virtio-mmio registers (virtio 1.4 §4.2.2) of all slots of a board.
 //!
 //! [`Window`] is the page(s) the guest reads; every write goes through [`Window::write`], which
-//! brings the page and the [`Slot`] up to date at once, so that a read can never be stale.
+//! brings the page and the [`Slot`] up to date, so that a read can never be stale. Writes that change
+//! nothing readable ([`Window::quiet`]) arrive together with the next one that does.
 
 use devices::virtio::GuestMemory;
 use serde::{Deserialize, Serialize};
@@ -106,12 +107,23 @@ impl Window {
         }
     }
 
-    /// Handles a register read that exited (a host without read-only memory slots).
-    pub(super) fn read(&self, offset: usize, into: &mut [u8]) {
-        let bytes = self.bytes();
-        for (nth, byte) in into.iter_mut().enumerate() {
-            *byte = bytes.get(offset + nth).copied().unwrap_or(0xff);
-        }
+    /// Registers of slot `index` whose writes need not exit: (guest-physical start, bytes). Nothing
+    /// a driver can read changes with them, and nothing happens until another register is written:
+    /// features the driver accepts, queue sizes and addresses.
+    pub(super) fn quiet(index: usize) -> [(u64, u32); 3] {
+        let slot = WINDOW_BASE + (index * SLOT_BYTES) as u64;
+        let from = |first: u32, last: u32| (slot + u64::from(first), last + 4 - first);
+        [
+            from(
+                reg::VIRTIO_MMIO_DRIVER_FEATURES,
+                reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+            ),
+            from(reg::VIRTIO_MMIO_QUEUE_NUM, reg::VIRTIO_MMIO_QUEUE_NUM),
+            from(
+                reg::VIRTIO_MMIO_QUEUE_DESC_LOW,
+                reg::VIRTIO_MMIO_QUEUE_USED_HIGH,
+            ),
+        ]
     }
 
     /// Handles a register write.
@@ -299,14 +311,9 @@ impl Window {
         Some(())
     }
 
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is WINDOW_BYTES long and lives as long as `self`. The guest can only
-        // read it.
-        unsafe { std::slice::from_raw_parts(self.page, WINDOW_BYTES) }
-    }
-
     fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above; the guest does not run while `&mut self` is held.
+        // SAFETY: the mapping is WINDOW_BYTES long and lives as long as `self`. The guest can only
+        // read it, and does not run while `&mut self` is held.
         unsafe { std::slice::from_raw_parts_mut(self.page, WINDOW_BYTES) }
     }
 }
