@@ -204,6 +204,8 @@ impl Array {
 
     /// What happened since the last call, oldest first.
     pub fn take_events(&mut self) -> Vec<ArrayEvent> {
+        // What a button made a device begin (a shelf that gets power replays its journal) is cut too.
+        self.fire_cuts();
         self.examined = 0;
         std::mem::take(&mut self.events)
     }

@@ -190,7 +190,7 @@ impl Array {
 
     /// Looks at the operations that began since the last look, and cuts the power where a cut was
     /// armed for one of them.
-    fn fire_cuts(&mut self) {
+    pub(super) fn fire_cuts(&mut self) {
         while self.examined < self.events.len() {
             let event = &self.events[self.examined];
             self.examined += 1;

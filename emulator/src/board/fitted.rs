@@ -15,7 +15,9 @@ use devices::shelf::Shelf;
 use devices::time::Nanos;
 use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
 use serde::{Deserialize, Serialize};
+use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::QueueT;
+use vm_memory::{Bytes, GuestAddress};
 
 use super::controller::Controller;
 use crate::shared::Shared;
@@ -272,9 +274,11 @@ impl Visit for Serve<'_> {
         if slot.live && !slot.needs_reset {
             let mut io = DeviceIo::new(now, slot.features, memory, &mut slot.queues, events);
             device.service(core, &mut io);
-            serviced.returned = io.used != 0;
             changed |= io.config_changed;
             slot.needs_reset = io.needs_reset;
+            let used = io.used;
+            serviced.returned = (0..slot.queues.len())
+                .any(|queue| used & (1 << queue) != 0 && wants_news(slot, queue, memory));
             changed |= slot.needs_reset;
             serviced.unfinished = (0..slot.queues.len())
                 .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))
@@ -290,6 +294,17 @@ impl Visit for Serve<'_> {
         serviced.changed = changed;
         serviced
     }
+}
+
+/// Whether the driver wants to hear of buffers returned on `queue`: it says so in the available ring's
+/// flags (VIRTQ_AVAIL_F_NO_INTERRUPT, virtio 1.4 §2.7.7), which here decide who ends a WAIT.
+fn wants_news(slot: &Slot, queue: usize, memory: &GuestMemory) -> bool {
+    let ring = slot.queues.get(queue);
+    let flags = ring.and_then(|ring| {
+        let at = GuestAddress(ring.avail_ring());
+        memory.read_obj::<u16>(at).ok()
+    });
+    flags.is_none_or(|flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
 }
 
 /// Requests made available that the device has not taken yet. Buffers posted for reception are not

@@ -98,11 +98,10 @@ fn summary(plan: &SweepPlan, report: &SweepReport) -> String {
         (false, _) => "sampled",
     };
     out.push_str(&format!(
-        "{} operations, {} cases, {} played, {} skipped as already seen, {} failed, {} silent: {word}\n",
+        "{} operations, {} cases, {} played, {} failed, {} silent: {word}\n",
         report.operations,
         report.cases,
         report.played,
-        report.same_state,
         report.failures.len(),
         report.silent.len(),
     ));
@@ -144,7 +143,7 @@ mod tests {
             operations: 50,
             cases: 150,
             played: 100,
-            same_state: 20,
+            cut_short: true,
             silent: vec![vec![cut("B.flash1:erase:9:lost")]],
             failures: vec![SweepFailure {
                 cuts: vec![
@@ -156,7 +155,8 @@ mod tests {
         };
         insta::assert_snapshot!(summary(&plan, &report));
         let whole = SweepReport {
-            played: 130,
+            played: 150,
+            cut_short: false,
             ..SweepReport {
                 silent: Vec::new(),
                 failures: Vec::new(),

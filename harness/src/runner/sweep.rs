@@ -33,7 +33,7 @@ pub struct PlannedCut {
     pub device: DeviceRef,
     /// What kind it is.
     pub operation: OperationKind,
-    /// Which one, from 1, since the scenario began or, for a second cut, since the first.
+    /// Which one, from 1, since the scenario began.
     pub nth: u32,
     /// What becomes of it.
     pub shape: Shape,
@@ -53,12 +53,12 @@ pub struct Shard {
 pub struct SweepReport {
     /// Persistent operations that the story made.
     pub operations: u64,
-    /// Cases there are in this shard.
+    /// Cases in this shard, as far as they were found: deeper ones show only while cases are played.
     pub cases: u64,
     /// Cases that were played.
     pub played: u64,
-    /// Cases left out because their state was seen before.
-    pub same_state: u64,
+    /// Whether time or failures ended it before all cases were found.
+    pub cut_short: bool,
     /// Cuts that never fired.
     pub silent: Vec<Vec<PlannedCut>>,
     /// Cases that failed.
@@ -75,9 +75,9 @@ pub struct SweepFailure {
 }
 
 impl SweepReport {
-    /// Whether every case was played, or its state was seen before.
+    /// Whether every case was played.
     pub fn is_exhaustive(&self) -> bool {
-        self.played + self.same_state >= self.cases
+        !self.cut_short && self.played >= self.cases
     }
 
     /// Whether nothing went wrong and nothing stayed silent.

@@ -8,6 +8,8 @@
 mod invariants;
 /// Events as past-tense text.
 mod text;
+/// Checkpoints taken while time passes.
+mod track;
 /// What is known of each board from what it said.
 mod view;
 
@@ -22,6 +24,8 @@ use emulator::rig::Rig;
 use self::invariants::Invariants;
 pub use self::invariants::{Declared, Violation};
 pub use self::text::describe;
+use self::track::Track;
+pub use self::track::Waypoint;
 pub use self::view::{BoardView, State, word, words};
 use crate::host::Host;
 
@@ -48,6 +52,7 @@ pub struct Stage {
     pub host: Host,
     seen: Seen,
     stop_at_cut: Option<u32>,
+    track: Option<Track>,
 }
 
 /// Everything observed; plain data.
@@ -99,6 +104,7 @@ impl Stage {
                 consoles: vec![Vec::new(); boards],
             },
             stop_at_cut: None,
+            track: None,
         }
     }
 
@@ -163,10 +169,22 @@ impl Stage {
     pub fn run_until(
         &mut self,
         deadline: Nanos,
+        condition: impl FnMut(&Stage) -> bool,
+    ) -> Result<Waited, ArrayError> {
+        self.track_wait()?;
+        let waited = self.wait(deadline, condition);
+        self.track_end();
+        waited
+    }
+
+    fn wait(
+        &mut self,
+        deadline: Nanos,
         mut condition: impl FnMut(&Stage) -> bool,
     ) -> Result<Waited, ArrayError> {
         loop {
             self.observe();
+            self.track_progress()?;
             if self
                 .stop_at_cut
                 .is_some_and(|cut| self.seen.cuts_fired.contains(&cut))

@@ -1,113 +1,184 @@
 //! One case: a cut, the return of power, and what must come of it.
 //!
 //! Whatever the cut left behind, every board that has power must be operational again within
-//! [`PATIENCE`], no acknowledged write may be lost, and no invariant may be broken on the way.
+//! [`PATIENCE`], no acknowledged write may be lost, and no invariant may be broken on the way. Deeper
+//! cases cut again while the array recovers.
 
+use devices::power::mix;
 use devices::time::Nanos;
 use emulator::array::PowerDomain;
 
+use super::failure;
 use super::keep::keep_media;
-use super::list::{Listed, Planned, Silence, cuts};
-use super::{SweepFailure, failure};
-use crate::play::{Kept, PlayError, Player};
-use crate::runner::{PlannedCut, SweepPlan};
-use crate::stage::{State, Waited};
+use super::list::{Listed, Planned, Silence, Start, cuts};
+use crate::play::{PlayError, Player};
+use crate::runner::{PlannedCut, SweepFailure, SweepPlan};
+use crate::stage::{SavedStage, State, Waited, Waypoint};
 
 /// Virtual time an array may take to come back.
 const PATIENCE: Nanos = Nanos::from_secs(120);
 
-/// What came of a case and, with depth 2, of the cases within its recovery.
+/// What came of some cases.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
+    /// Cases found within recoveries.
+    pub(super) deeper: u64,
+    /// Cases played, these included.
     pub(super) played: u64,
     pub(super) silent: Vec<Vec<PlannedCut>>,
     pub(super) failures: Vec<SweepFailure>,
 }
 
-/// Plays one case on `player`, whatever it did before.
-pub(super) fn play_case(
-    player: &mut Player<'_>,
-    listed: &Listed,
-    case: &Planned,
-    plan: &SweepPlan,
-) -> Result<Judged, PlayError> {
-    let mut judged = Judged::default();
-    let Some(before) = listed.before.get(case.step) else {
-        return Ok(judged);
-    };
-    player.bring_back(before)?;
-    let cut = player.stage_mut().array.arm(case.point);
-    player.stage_mut().stop_at_cut(Some(cut));
-    player.play_step(case.step, &mut Silence)?;
-    player.stage_mut().stop_at_cut(None);
-    judged.played += 1;
-    if !player.stage().cuts_fired().contains(&cut) {
-        judged.silent.push(vec![case.cut]);
-        return Ok(judged);
-    }
-    player.stage_mut().host.stop();
-    let operations = player.stage().operations().clone();
-    let after_cut = if plan.depth > 1 || plan.only.len() > 1 {
-        Some(player.keep(None)?)
-    } else {
-        None
-    };
-    if plan.only.len() < 2 {
-        let problems = recover(player, case.point.domain)?;
-        if !problems.is_empty() {
-            judged.failures.push(failure(&[case], problems.join("; ")));
-            keep_media(player, &plan.keep, &[case.cut]);
-        }
-    }
-    if let Some(after_cut) = after_cut {
-        // The recovery was just played: its operations are the second cuts.
-        if plan.only.len() > 1 {
-            recover(player, case.point.domain)?;
-        }
-        let seconds = cuts(
-            &operations,
-            player.stage().operations(),
-            case.step,
-            plan.scenario.seed,
-        );
-        for second in seconds {
-            if plan.only.len() > 1 && plan.only.get(1) != Some(&second.cut) {
-                continue;
-            }
-            again(player, &after_cut, case, &second, plan, &mut judged)?;
-        }
-    }
-    Ok(judged)
+/// Which of the cuts within a recovery to play: those whose number leaves `nth` divided by `of`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) nth: u64,
+    pub(super) of: u64,
 }
 
-/// A second cut, in the recovery from the first.
-fn again(
-    player: &mut Player<'_>,
-    after_cut: &Kept,
-    first: &Planned,
-    second: &Planned,
-    plan: &SweepPlan,
-    judged: &mut Judged,
-) -> Result<(), PlayError> {
-    player.bring_back(after_cut)?;
-    let stage = player.stage_mut();
-    let cut = stage.array.arm(second.point);
-    stage.stop_at_cut(Some(cut));
-    recover(player, first.point.domain)?;
-    player.stage_mut().stop_at_cut(None);
-    judged.played += 1;
-    if !player.stage().cuts_fired().contains(&cut) {
-        judged.silent.push(vec![first.cut, second.cut]);
-        return Ok(());
+impl Share {
+    /// All of them.
+    pub(super) const ALL: Share = Share { nth: 0, of: 1 };
+
+    fn holds(self, seed: u64, number: usize) -> bool {
+        mix(seed, number as u64) % self.of == self.nth
     }
-    let problems = recover(player, second.point.domain)?;
-    if !problems.is_empty() {
-        judged
-            .failures
-            .push(failure(&[first, second], problems.join("; ")));
-        keep_media(player, &plan.keep, &[first.cut, second.cut]);
+}
+
+/// Plays cases and their deeper ones, until time is up.
+pub(super) struct Judge<'a> {
+    pub(super) player: Player<'a>,
+    pub(super) plan: &'a SweepPlan,
+    pub(super) listed: &'a Listed,
+    /// Cuts within recoveries that are played.
+    pub(super) share: Share,
+    /// Whether deeper cases are left out from now on.
+    pub(super) over: &'a dyn Fn() -> bool,
+    pub(super) judged: Judged,
+}
+
+/// A recovery, to be interrupted again: where it began, whose power was lost, and its waypoints.
+struct Recovery<'a> {
+    after_cut: &'a SavedStage,
+    lost: PowerDomain,
+    waypoints: &'a [Waypoint],
+}
+
+impl Judge<'_> {
+    /// Plays a case and those within its recovery, whatever was played before.
+    pub(super) fn play(&mut self, case: &Planned) -> Result<(), PlayError> {
+        // In the first share it is a case of its own, in the others only the way to deeper ones.
+        let counts = self.share.nth == 0;
+        if !self.reach(case, None)? {
+            self.judged.played += u64::from(counts);
+            self.judged.silent.push(vec![case.cut]);
+            return Ok(());
+        }
+        self.player.stage_mut().host.stop();
+        self.judge(&mut vec![*case], counts)
     }
-    Ok(())
+
+    /// From the start of `case` to its cut; whether it fired.
+    fn reach(&mut self, case: &Planned, within: Option<&Recovery<'_>>) -> Result<bool, PlayError> {
+        let waypoints = within.map_or(self.listed.waypoints.as_slice(), |r| r.waypoints);
+        match (case.start, within) {
+            (Start::Waypoint(nth), _) => {
+                let Some(from) = waypoints.get(nth) else {
+                    return Ok(false);
+                };
+                let stage = self.player.stage_mut();
+                stage.restore(&from.stage)?;
+                let cut = stage.array.arm(case.point);
+                stage.stop_at_cut(Some(cut));
+                stage.run_until(from.ends, |_| false)?;
+                Ok(self.fired(cut))
+            }
+            (Start::Action(_), Some(recovery)) => {
+                let stage = self.player.stage_mut();
+                stage.restore(recovery.after_cut)?;
+                let cut = stage.array.arm(case.point);
+                stage.stop_at_cut(Some(cut));
+                recover(&mut self.player, recovery.lost)?;
+                Ok(self.fired(cut))
+            }
+            (Start::Action(step), None) => {
+                let Some(before) = self.listed.before.get(step) else {
+                    return Ok(false);
+                };
+                self.player.bring_back(before)?;
+                let stage = self.player.stage_mut();
+                let cut = stage.array.arm(case.point);
+                stage.stop_at_cut(Some(cut));
+                self.player.play_step(step, &mut Silence)?;
+                Ok(self.fired(cut))
+            }
+        }
+    }
+
+    fn fired(&mut self, cut: u32) -> bool {
+        let stage = self.player.stage_mut();
+        stage.stop_at_cut(None);
+        stage.cuts_fired().contains(&cut)
+    }
+
+    /// Lets the array recover from the last cut of `path` and judges it, then the cases within that
+    /// recovery.
+    fn judge(&mut self, path: &mut Vec<Planned>, counts: bool) -> Result<(), PlayError> {
+        let only = self.plan.only.get(path.len());
+        let deeper = only.is_some() || path.len() < self.plan.depth as usize;
+        let began = self.player.stage().operations().clone();
+        let after_cut = if deeper {
+            self.player.stage_mut().keep_track();
+            Some(self.player.stage_mut().save(None)?)
+        } else {
+            None
+        };
+        let lost = path.last().map_or(PowerDomain::CHASSIS, |l| l.point.domain);
+        let problems = recover(&mut self.player, lost)?;
+        let waypoints = self.player.stage_mut().take_track();
+        if only.is_none() && counts {
+            self.judged.played += 1;
+            if !problems.is_empty() {
+                let failed = failure(path, problems.join("; "));
+                keep_media(&self.player, &self.plan.keep, &failed.cuts);
+                self.judged.failures.push(failed);
+            }
+        }
+        let Some(after_cut) = after_cut else {
+            return Ok(());
+        };
+        let recovery = Recovery {
+            after_cut: &after_cut,
+            lost,
+            waypoints: &waypoints,
+        };
+        let ended = self.player.stage().operations().clone();
+        let seed = self.plan.scenario.seed;
+        let inner = cuts((&began, &ended), &waypoints, 0, 0, seed);
+        for (number, case) in inner.iter().enumerate() {
+            let wanted = match only {
+                Some(only) => case.cut == *only,
+                None => self.share.holds(seed, number),
+            };
+            if !wanted {
+                continue;
+            }
+            self.judged.deeper += 1;
+            if (self.over)() {
+                continue;
+            }
+            if self.reach(case, Some(&recovery))? {
+                path.push(*case);
+                self.judge(path, true)?;
+                path.pop();
+            } else {
+                self.judged.played += 1;
+                let cuts = path.iter().chain([case]).map(|planned| planned.cut);
+                self.judged.silent.push(cuts.collect());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Gives power back and waits until everything stands; what is wrong then.

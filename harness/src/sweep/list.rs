@@ -8,33 +8,37 @@ use crate::play::{Kept, PlayError, Player};
 use crate::report::{Line, Sink, SinkError};
 use crate::runner::PlannedCut;
 use crate::scenario::{DeviceRef, Scenario};
-use crate::stage::OperationCounts;
+use crate::stage::{OperationCounts, Waypoint};
 
 /// One cut, and how to get there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Planned {
     /// As people write it.
     pub(super) cut: PlannedCut,
-    /// The step that the operation falls into.
-    pub(super) step: usize,
-    /// Where to cut, counted from the beginning of that step.
+    /// Where to start from.
+    pub(super) start: Start,
+    /// Where to cut, counted from there.
     pub(super) point: CutPoint,
-    ordinal: u64,
 }
 
-impl Planned {
-    /// A number of its own.
-    pub(super) fn ordinal(&self) -> u64 {
-        self.ordinal
-    }
+/// Where to start from to reach an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// From this waypoint only time has to pass.
+    Waypoint(usize),
+    /// Something else than time began it: this step of the scenario has to be played again, or the
+    /// recovery in which it was.
+    Action(usize),
 }
 
 /// What a scenario does to its media.
 pub(super) struct Listed {
     pub(super) operations: u64,
     pub(super) cases: Vec<Planned>,
-    /// The array before each step.
+    /// The player before each step.
     pub(super) before: Vec<Kept>,
+    /// The stage while time passed.
+    pub(super) waypoints: Vec<Waypoint>,
 }
 
 /// Reports hear nothing of the story's first playing.
@@ -53,67 +57,100 @@ pub(super) fn list(scenario: &Scenario) -> Result<Listed, PlayError> {
         operations: 0,
         cases: Vec::new(),
         before: Vec::new(),
+        waypoints: Vec::new(),
     };
     for step in 0..scenario.steps.len() {
         let kept = player.keep(listed.before.last())?;
         listed.before.push(kept);
-        let before = player.stage().operations().clone();
+        let began = player.stage().operations().clone();
+        player.stage_mut().keep_track();
         let good = player.play_step(step, &mut Silence)?;
-        let after = player.stage().operations();
-        for planned in cuts(&before, after, step, scenario.seed) {
-            let ordinal = listed.cases.len() as u64;
-            listed.operations += u64::from(planned.cut.shape == Shape::Lost);
-            listed.cases.push(Planned { ordinal, ..planned });
-        }
+        let way = player.stage_mut().take_track();
+        let first = listed.waypoints.len();
+        let ended = player.stage().operations();
+        let all = cuts((&began, ended), &way, first, step, scenario.seed);
+        listed.cases.extend(all);
+        listed.waypoints.extend(way);
         if !good {
             break;
         }
     }
+    let shapes = Shape::ALL.len() as u64;
+    listed.operations = listed.cases.len() as u64 / shapes;
     Ok(listed)
 }
 
-/// A cut in each shape at each operation that came between two counts.
+/// A cut in each shape at each operation of action number `action` and its waits: operation counts
+/// before and after it, and the waypoints in it, which are numbered from `first`.
 pub(super) fn cuts(
-    before: &OperationCounts,
-    after: &OperationCounts,
-    step: usize,
+    (began, ended): (&OperationCounts, &OperationCounts),
+    way: &[Waypoint],
+    first: usize,
+    action: usize,
     seed: u64,
 ) -> Vec<Planned> {
     let mut all = Vec::new();
-    for (place, count) in after {
-        let (source, unit, kind) = *place;
-        let (Some(device), Some(domain)) = (device(source, unit), domain(source)) else {
-            continue;
+    let mut from = began;
+    // Counted from where the action is played again.
+    let acted = |from: &OperationCounts, to: &OperationCounts, all: &mut Vec<Planned>| {
+        let between = Between {
+            origin: began,
+            from,
+            to,
         };
-        let earlier = before.get(place).copied().unwrap_or(0);
-        for nth in 1..=count.saturating_sub(earlier) {
-            for shape in Shape::ALL {
-                let total = u32::try_from(earlier + nth).unwrap_or(u32::MAX);
-                let cut = PlannedCut {
-                    device,
-                    operation: kind,
-                    nth: total,
-                    shape,
-                };
-                let point = CutPoint {
-                    domain,
-                    source,
-                    unit: Some(unit),
-                    kind: Some(kind),
-                    nth,
-                    shape,
-                    seed: devices::power::mix(seed, u64::from(total)),
-                };
-                all.push(Planned {
-                    cut,
-                    step,
-                    point,
-                    ordinal: 0,
-                });
+        between.cuts(Start::Action(action), seed, all);
+    };
+    for (nth, waypoint) in way.iter().enumerate() {
+        acted(from, &waypoint.began, &mut all);
+        let here = Between {
+            origin: &waypoint.began,
+            from: &waypoint.began,
+            to: &waypoint.ended,
+        };
+        here.cuts(Start::Waypoint(first + nth), seed, &mut all);
+        from = &waypoint.ended;
+    }
+    acted(from, ended, &mut all);
+    all
+}
+
+/// The operations between two counts; `origin` is the count where the start stands.
+struct Between<'a> {
+    origin: &'a OperationCounts,
+    from: &'a OperationCounts,
+    to: &'a OperationCounts,
+}
+
+impl Between<'_> {
+    fn cuts(&self, start: Start, seed: u64, all: &mut Vec<Planned>) {
+        for (place, count) in self.to {
+            let (source, unit, kind) = *place;
+            let (Some(device), Some(domain)) = (device(source, unit), domain(source)) else {
+                continue;
+            };
+            let at = |counts: &OperationCounts| counts.get(place).copied().unwrap_or(0);
+            for total in at(self.from) + 1..=*count {
+                for shape in Shape::ALL {
+                    let cut = PlannedCut {
+                        device,
+                        operation: kind,
+                        nth: u32::try_from(total).unwrap_or(u32::MAX),
+                        shape,
+                    };
+                    let point = CutPoint {
+                        domain,
+                        source,
+                        unit: Some(unit),
+                        kind: Some(kind),
+                        nth: total - at(self.origin),
+                        shape,
+                        seed: devices::power::mix(seed, total),
+                    };
+                    all.push(Planned { cut, start, point });
+                }
             }
         }
     }
-    all
 }
 
 fn device(source: Source, unit: u32) -> Option<DeviceRef> {
@@ -136,5 +173,30 @@ fn domain(source: Source) -> Option<PowerDomain> {
         Source::Board(slot) => Some(PowerDomain::board(slot)),
         Source::Shelf => Some(PowerDomain::CHASSIS),
         Source::Network | Source::Chassis => None,
+    }
+}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn from_every_waypoint_the_story_goes_on_as_it_did() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/live-upgrade.toml");
+        let scenario = Scenario::load(&path).unwrap();
+        let listed = list(&scenario).unwrap();
+        assert!(
+            listed.waypoints.len() > scenario.steps.len(),
+            "some within waits"
+        );
+        let mut player = Player::new(&scenario).unwrap();
+        // Backwards, so that nothing of what came before is left by chance.
+        for waypoint in listed.waypoints.iter().rev() {
+            let stage = player.stage_mut();
+            stage.restore(&waypoint.stage).unwrap();
+            stage.run_until(waypoint.ends, |_| false).unwrap();
+            assert_eq!(*stage.operations(), waypoint.ended);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! A power cut at every persistent operation of a scenario.
 //!
-//! The scenario is played once, with a checkpoint before each step, and every page program, erase,
-//! member-disk write and flush is listed. A case is one of them in one shape: the array is brought
-//! back to the checkpoint before it, plays on to that operation and loses power there — a flash
-//! operation takes its board down, a shelf operation the whole chassis. Then power returns and
+//! The scenario is played once, with many checkpoints on the way, and every page program, erase,
+//! member-disk write and flush is listed (`list.rs`). A case is one of them in one shape: the array is
+//! brought back to the last checkpoint before it, runs on to that operation and loses power there — a
+//! flash operation takes its board down, a shelf operation the whole chassis. Then power returns and
 //! the array must come back by itself (`case.rs`).
 
 mod case;
@@ -11,18 +11,21 @@ mod keep;
 mod list;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use self::case::{Judged, play_case};
-use self::list::{Planned, list};
+use self::case::{Judge, Judged, Share};
+use self::list::{Listed, Planned, list};
 use crate::play::{PlayError, Player};
 use crate::report::Sink;
 use crate::runner::{BenchError, SweepFailure, SweepPlan, SweepReport};
 
 /// Failures after which a sweep stops: the rest would say the same.
 const MOST_FAILURES: usize = 20;
+/// With a budget, deeper cases are played in this many rounds, so that every first cut gets a few
+/// second ones before any gets all.
+const ROUNDS: u64 = 64;
 
 /// Plays a sweep.
 ///
@@ -31,61 +34,48 @@ const MOST_FAILURES: usize = 20;
 pub fn run(plan: &SweepPlan, _sink: &mut dyn Sink) -> Result<SweepReport, BenchError> {
     let begin = Instant::now();
     let mut listed = list(&plan.scenario)?;
-    if !plan.only.is_empty() {
-        return repeat(plan, &listed);
-    }
     let mut nth = 0;
-    listed.cases.retain(|_| {
+    listed.cases.retain(|case| {
         nth += 1;
-        plan.shard.holds(nth - 1)
+        match plan.only.first() {
+            Some(only) => case.cut == *only,
+            None => plan.shard.holds(nth - 1),
+        }
     });
     if plan.budget.is_some() {
         // What is left out when time is up should be spread over the whole story.
-        let seed = plan.scenario.seed;
-        listed
-            .cases
-            .sort_by_cached_key(|case| devices::power::mix(seed, case.ordinal()));
+        let mut all: Vec<(u64, Planned)> = (0..).zip(listed.cases).collect();
+        all.sort_by_key(|(nth, _)| devices::power::mix(plan.scenario.seed, *nth));
+        listed.cases = all.into_iter().map(|(_, case)| case).collect();
     }
-    let report = Mutex::new(SweepReport {
-        operations: listed.operations,
-        cases: if plan.depth > 1 {
-            0
-        } else {
-            listed.cases.len() as u64
-        },
-        ..SweepReport::default()
-    });
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
+    let rounds = if plan.budget.is_some() && plan.depth > 1 {
+        ROUNDS
+    } else {
+        1
+    };
+    let sweep = Sweep {
+        plan,
+        listed: &listed,
+        begin,
+        rounds,
+        next: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+        report: Mutex::new(SweepReport {
+            operations: listed.operations,
+            cases: listed.cases.len() as u64,
+            ..SweepReport::default()
+        }),
+    };
+    if plan.only.len() == 1 && listed.cases.is_empty() {
+        lock(&sweep.report).silent.push(plan.only.clone());
+    }
     let broken: Mutex<Option<PlayError>> = Mutex::new(None);
     thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
             scope.spawn(|| {
-                let work = || -> Result<(), PlayError> {
-                    let mut player = Player::new(&plan.scenario)?;
-                    while !stop.load(Ordering::Relaxed) {
-                        let Some(case) = listed.cases.get(next.fetch_add(1, Ordering::Relaxed))
-                        else {
-                            break;
-                        };
-                        let over = plan.budget.is_some_and(|budget| begin.elapsed() > budget);
-                        if over {
-                            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                            report.cases += u64::from(plan.depth > 1);
-                            break;
-                        }
-                        let judged = play_case(&mut player, &listed, case, plan)?;
-                        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                        note(&mut report, judged, plan.depth > 1);
-                        if report.failures.len() >= MOST_FAILURES {
-                            stop.store(true, Ordering::Relaxed);
-                        }
-                    }
-                    Ok(())
-                };
-                if let Err(error) = work() {
-                    *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    stop.store(true, Ordering::Relaxed);
+                if let Err(error) = sweep.work() {
+                    *lock(&broken) = Some(error);
+                    sweep.stop.store(true, Ordering::Relaxed);
                 }
             });
         }
@@ -93,43 +83,79 @@ pub fn run(plan: &SweepPlan, _sink: &mut dyn Sink) -> Result<SweepReport, BenchE
     if let Some(error) = broken.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());
     }
-    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let report = sweep.report.into_inner();
+    let mut report = report.unwrap_or_else(PoisonError::into_inner);
     report.failures.sort_by(|a, b| a.cuts.cmp(&b.cuts));
     report.silent.sort();
     Ok(report)
 }
 
-fn note(report: &mut SweepReport, judged: Judged, count: bool) {
-    report.played += judged.played;
-    if count {
-        report.cases += judged.played;
-    }
-    report.silent.extend(judged.silent);
-    report.failures.extend(judged.failures);
+/// A sweep in progress, shared by its threads.
+struct Sweep<'a> {
+    plan: &'a SweepPlan,
+    listed: &'a Listed,
+    begin: Instant,
+    rounds: u64,
+    next: AtomicUsize,
+    stop: AtomicBool,
+    report: Mutex<SweepReport>,
 }
 
-/// Plays the one case that was asked for.
-fn repeat(plan: &SweepPlan, listed: &list::Listed) -> Result<SweepReport, BenchError> {
-    let mut report = SweepReport {
-        operations: listed.operations,
-        cases: 1,
-        ..SweepReport::default()
-    };
-    let first = plan.only.first();
-    let Some(case) = listed.cases.iter().find(|case| Some(&case.cut) == first) else {
-        report.silent.push(plan.only.clone());
-        return Ok(report);
-    };
-    let mut player = Player::new(&plan.scenario)?;
-    let judged = play_case(&mut player, listed, case, plan)?;
-    report.played = judged.played;
-    report.failures = judged.failures;
-    report.silent = judged.silent;
-    Ok(report)
+impl Sweep<'_> {
+    /// Whether the budget is used up.
+    fn over(&self) -> bool {
+        let budget = self.plan.budget;
+        budget.is_some_and(|budget| self.begin.elapsed() > budget)
+    }
+
+    /// Plays cases until there are no more.
+    fn work(&self) -> Result<(), PlayError> {
+        let over = || self.over() || self.stop.load(Ordering::Relaxed);
+        let mut judge = Judge {
+            player: Player::new(&self.plan.scenario)?,
+            plan: self.plan,
+            listed: self.listed,
+            share: Share::ALL,
+            over: &over,
+            judged: Judged::default(),
+        };
+        let count = self.listed.cases.len();
+        loop {
+            let item = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(round) = item.checked_div(count).map(|round| round as u64) else {
+                return Ok(());
+            };
+            if round >= self.rounds {
+                return Ok(());
+            }
+            if over() {
+                lock(&self.report).cut_short = true;
+                return Ok(());
+            }
+            judge.share = Share {
+                nth: round,
+                of: self.rounds,
+            };
+            judge.play(&self.listed.cases[item % count])?;
+            let judged = std::mem::take(&mut judge.judged);
+            let mut report = lock(&self.report);
+            report.cases += judged.deeper;
+            report.played += judged.played;
+            report.silent.extend(judged.silent);
+            report.failures.extend(judged.failures);
+            if report.failures.len() >= MOST_FAILURES {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A failure with its cuts.
-fn failure(cuts: &[&Planned], message: String) -> SweepFailure {
+fn failure(cuts: &[Planned], message: String) -> SweepFailure {
     SweepFailure {
         cuts: cuts.iter().map(|planned| planned.cut).collect(),
         message,
