@@ -90,17 +90,22 @@ impl TestDriver {
             self.memory
                 .write_slice(bytes, GuestAddress(address))
                 .unwrap();
-            parts.push((address, bytes.len(), 0));
+            parts.push((address, bytes.len(), false));
         }
         for length in writable {
-            parts.push((self.allocate(*length), *length, WRITE));
+            parts.push((self.allocate(*length), *length, true));
         }
+        self.offer(queue, &parts)
+    }
+
+    /// Makes a chain of buffers (address, length, whether it is to be written) available.
+    pub(crate) fn offer(&mut self, queue: usize, parts: &[(u64, usize, bool)]) -> u16 {
         let ring = &mut self.rings[queue];
         let head = ring.next_descriptor;
-        for (n, (address, length, flags)) in parts.iter().enumerate() {
+        for (n, (address, length, writable)) in parts.iter().enumerate() {
             let next = (ring.next_descriptor + 1) % ring.size;
             let last = n + 1 == parts.len();
-            let flags = if last { *flags } else { flags | NEXT };
+            let flags = if *writable { WRITE } else { 0 } | if last { 0 } else { NEXT };
             let length = u32::try_from(*length).unwrap();
             write_descriptor(
                 &self.memory,
@@ -157,7 +162,7 @@ impl TestDriver {
         std::mem::take(&mut self.events)
     }
 
-    fn allocate(&mut self, length: usize) -> u64 {
+    pub(crate) fn allocate(&mut self, length: usize) -> u64 {
         let address = self.next_buffer;
         self.next_buffer += u64::try_from(length.next_multiple_of(16)).unwrap();
         assert!(self.next_buffer <= MEMORY_BYTES as u64, "test memory full");

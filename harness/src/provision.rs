@@ -1,6 +1,6 @@
 //! What is in flash and on the array before the first instruction: what a factory would do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use devices::block::{BlockCore, Request};
@@ -14,6 +14,7 @@ use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
 
+use crate::files::{LARGEST_FIRMWARE_BYTES, ROM_BYTES, read_binary};
 use crate::firmware;
 use crate::scenario::contents::{
     ArrayContents, BankContents, Build, Damage, FlashContents, PackageContents,
@@ -43,14 +44,15 @@ pub enum BuildError {
         /// Version asked for.
         version: String,
     },
-    /// A file that cannot be read.
-    #[error("{}: cannot be read", path.display())]
+    /// A file that changed since it was found good.
+    #[error("{}: {what}; {remedy}", path.display())]
     File {
         /// Which.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// Bytes that are no image.
     #[error("{name} is no image: {why}")]
@@ -91,10 +93,7 @@ fn bad(name: &dyn ToString, why: &dyn ToString) -> BuildError {
 /// There is none, or its file cannot be read.
 pub fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
     if rig.board.rom.contains('/') {
-        let path = PathBuf::from(&rig.board.rom);
-        return std::fs::read(&path)
-            .map(Arc::from)
-            .map_err(|source| BuildError::File { path, source });
+        return read(Path::new(&rig.board.rom), ROM_BYTES).map(Arc::from);
     }
     let l1 = firmware::all()
         .iter()
@@ -106,25 +105,41 @@ pub fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
     l1.map(|l1| Arc::from(l1.bytes)).ok_or(missing)
 }
 
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, BuildError> {
+    read_binary(path, most).map_err(|problem| BuildError::File {
+        path: path.to_path_buf(),
+        what: problem.what,
+        remedy: problem.remedy,
+    })
+}
+
 /// The image file of a build, signed, as a vendor delivers it.
 fn image_of(build: &Build, kind: Kind) -> Result<Vec<u8>, BuildError> {
     match build {
         Build::Reference(version) => {
-            // A bad build differs in L3 only; its L2 is that of the version it pretends to be.
-            let number = version.split('-').next().unwrap_or(version);
-            let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
             let missing = || BuildError::Missing {
                 kind,
                 version: version.clone(),
             };
-            let mut file = found.ok_or_else(missing)?.bytes.to_vec();
+            let mut file = Build::reference(version, kind)
+                .ok_or_else(missing)?
+                .to_vec();
             pack::sign(&mut file, &SIGNING_SEED).map_err(|error| bad(&version, &error))?;
             Ok(file)
         }
-        Build::File(path) => std::fs::read(path).map_err(|source| BuildError::File {
-            path: path.clone(),
-            source,
-        }),
+        Build::File(path) => {
+            let bytes = read(path, LARGEST_FIRMWARE_BYTES)?;
+            let Ok(package) = Package::parse(&bytes) else {
+                return Ok(bytes);
+            };
+            let image = package.part(kind).and_then(|part| {
+                let start = usize::try_from(part.offset).ok()?;
+                let length = usize::try_from(part.length).ok()?;
+                bytes.get(start..start.checked_add(length)?)
+            });
+            let none = || bad(build, &format!("it has no {kind} image"));
+            image.map(<[u8]>::to_vec).ok_or_else(none)
+        }
     }
 }
 
@@ -145,7 +160,7 @@ fn damaged(
     match damage {
         None | Some(Damage::WrongKind) => {}
         Some(Damage::BitFlips(bits)) => {
-            let body = (file.len() - image::HEADER_SIZE) as u64 * 8;
+            let body = file.len().saturating_sub(image::HEADER_SIZE) as u64 * 8;
             for nth in 0..bits {
                 let bit = mix(seed, u64::from(nth)) % body.max(1);
                 let at = image::HEADER_SIZE + usize::try_from(bit / 8).unwrap_or(0);
@@ -156,7 +171,7 @@ fn damaged(
         }
         Some(Damage::WrongLength) => {
             let mut header = ImageHeader::parse(&file).map_err(|error| bad(&build, &error))?;
-            header.body_length += 4096;
+            header.body_length = header.body_length.saturating_add(4096);
             file[..image::HEADER_SIZE].copy_from_slice(&header.encode());
         }
         Some(Damage::Truncated) => {
@@ -171,8 +186,9 @@ fn damaged(
         Some(Damage::Altered) => {
             // The body and the digest over it, but not the signature, which only the vendor can
             // make.
-            let at = file.len() - 1;
-            file[at] ^= 0x55;
+            if let Some(last) = file.last_mut() {
+                *last ^= 0x55;
+            }
             let mut header = ImageHeader::parse(&file).map_err(|error| bad(&build, &error))?;
             let body = &file[image::HEADER_SIZE..];
             let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -262,7 +278,7 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
         }
         Some(Damage::WrongLength) => {
             let mut package = Package::parse(&file).map_err(|error| bad(&"the package", &error))?;
-            package.length += 512;
+            package.length = package.length.saturating_add(512);
             let manifest = package.encode();
             file[..manifest.len()].copy_from_slice(&manifest);
         }

@@ -3,13 +3,15 @@
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use arraybench_devices_fuzz::{Poked, Request, Script, drive};
+use arraybench_devices_fuzz::{Machine, Poked, Request, Script, drive};
+use devices::event::DeviceEvent;
 use devices::flash::opcode::*;
 use devices::flash::{Fault, FlashChip, FlashPart, Geometry, SpiBus, VirtioSpi};
 use devices::power::{PowerLoss, Shape};
 use devices::time::Nanos;
 use devices::virtio::VirtioDevice;
 use libfuzzer_sys::fuzz_target;
+use serde::{Deserialize, Serialize};
 
 /// Large enough for four address bytes to matter in only one of two chips.
 const CHIP_BYTES: [u64; 2] = [256 << 10, 17 << 20];
@@ -132,57 +134,77 @@ enum Poke {
     },
 }
 
-fn poke(poke: &Poke, now: Nanos, device: &mut VirtioSpi, bus: &mut &mut SpiBus) -> Poked {
-    let chip = |bus: &mut SpiBus, second: bool, deed: &dyn Fn(&mut FlashChip)| {
-        deed(&mut bus.chips_mut()[usize::from(second)]);
-    };
-    let broken = |fault| move |chip: &mut FlashChip| chip.inject(fault).expect("memory works");
-    match *poke {
-        Poke::CutPower { shape, seed } => {
-            let shape = Shape::ALL[usize::from(shape) % 3];
-            let loss = PowerLoss { now, shape, seed };
-            bus.power_lost(loss).expect("memory works");
-            device.reset(bus);
-            bus.power_on();
-            return Poked::Reset;
-        }
-        Poke::StickBit {
-            chip: second,
-            address,
-            bit,
-            value,
-        } => {
-            let address = address.into();
-            chip(
-                bus,
-                second,
-                &broken(Fault::StuckBit {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Flash {
+    device: VirtioSpi,
+    bus: SpiBus,
+}
+
+impl Flash {
+    fn chip(&mut self, second: bool) -> &mut FlashChip {
+        &mut self.bus.chips_mut()[usize::from(second)]
+    }
+
+    fn inject(&mut self, second: bool, fault: Fault) {
+        self.chip(second).inject(fault).expect("memory works");
+    }
+}
+
+impl Machine for Flash {
+    type Device = VirtioSpi;
+    type Request = Transfer;
+    type Poke = Poke;
+    const DEVICES: usize = 1;
+    // Both chips, written in full, and the requests in the queue.
+    const MOST_BYTES: usize = 20 << 20;
+
+    fn device(&mut self, _index: usize) -> (&mut VirtioSpi, &mut SpiBus) {
+        (&mut self.device, &mut self.bus)
+    }
+
+    fn may_keep(_queue: usize) -> bool {
+        false
+    }
+
+    fn poke(&mut self, poke: &Poke, now: Nanos, _events: &mut Vec<DeviceEvent>) -> Poked {
+        match *poke {
+            Poke::CutPower { shape, seed } => {
+                let shape = Shape::ALL[usize::from(shape) % 3];
+                self.device.reset(&mut &mut self.bus);
+                let loss = PowerLoss { now, shape, seed };
+                self.bus.power_lost(loss).expect("memory works");
+                self.bus.power_on();
+                return Poked::Reset;
+            }
+            Poke::StickBit {
+                chip,
+                address,
+                bit,
+                value,
+            } => {
+                let address = address.into();
+                let fault = Fault::StuckBit {
                     address,
                     bit,
                     value,
-                }),
-            );
+                };
+                self.inject(chip, fault);
+            }
+            Poke::Rot { chip, address, bit } => {
+                let address = address.into();
+                self.inject(chip, Fault::BitRot { address, bit });
+            }
+            Poke::Kill { chip } => self.inject(chip, Fault::Dead),
+            Poke::Heal { chip } => self.chip(chip).clear_faults(),
+            Poke::ReadBack { chip, address } => {
+                let mut bytes = [0; 300];
+                self.chip(chip)
+                    .read_back(now, address.into(), &mut bytes)
+                    .expect("memory works");
+            }
         }
-        Poke::Rot {
-            chip: second,
-            address,
-            bit,
-        } => {
-            let address = address.into();
-            chip(bus, second, &broken(Fault::BitRot { address, bit }));
-        }
-        Poke::Kill { chip: second } => chip(bus, second, &broken(Fault::Dead)),
-        Poke::Heal { chip: second } => chip(bus, second, &FlashChip::clear_faults),
-        Poke::ReadBack {
-            chip: second,
-            address,
-        } => chip(bus, second, &|chip| {
-            let mut bytes = [0; 300];
-            chip.read_back(now, address.into(), &mut bytes)
-                .expect("memory works");
-        }),
+        Poked::Running
     }
-    Poked::Running
 }
 
 fuzz_target!(|script: Script<Transfer, Poke>| {
@@ -191,7 +213,8 @@ fuzz_target!(|script: Script<Transfer, Poke>| {
             Geometry::of_size(bytes).expect("a good size"),
         ))
     });
+    let device = VirtioSpi::new();
     let mut bus = SpiBus::new(chips.into());
     bus.power_on();
-    drive(&script, &mut VirtioSpi::new(), &mut &mut bus, poke);
+    drive(&script, &Flash { device, bus });
 });

@@ -6,7 +6,7 @@ use virtio_queue::desc::{RawDescriptor, split::Descriptor};
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::script::Spoil;
+use crate::script::{Misplaced, Spoil};
 use devices::virtio::GuestMemory;
 
 /// Every queue has an arena: its rings, then buffers to read, then buffers to write.
@@ -59,21 +59,22 @@ impl Ring {
             writable_end: 0,
             lawless: false,
         };
-        ring.clear();
+        ring.clear(false);
         ring
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Everything is free again. `lawless` where the rings will not lie where they should.
+    pub(crate) fn clear(&mut self, lawless: bool) {
         self.free = (0..self.size).rev().collect();
         self.offered.clear();
         (self.available, self.used) = (0, 0);
         self.readable.clear();
         self.writable_end = WRITABLE;
-        self.lawless = false;
+        self.lawless = lawless;
     }
 
     /// The ring as the driver hands it to the device, its indices at zero.
-    pub(crate) fn queue(&self, memory: &GuestMemory) -> Queue {
+    pub(crate) fn queue(&self, memory: &GuestMemory, misplaced: Option<&Misplaced>) -> Queue {
         let mut queue = Queue::new(self.size).expect("a power of two");
         let halves = |at: u64| {
             let low = u32::try_from(self.base + at).expect("memory ends below 4 GiB");
@@ -85,6 +86,14 @@ impl Ring {
         queue.set_desc_table_address(desc, zero);
         queue.set_avail_ring_address(available, zero);
         queue.set_used_ring_address(used, zero);
+        if let Some(Misplaced { ring, at }) = misplaced {
+            let at = Some(u32::from(*at) << 4);
+            match ring % 3 {
+                0 => queue.set_desc_table_address(at, zero),
+                1 => queue.set_avail_ring_address(at, zero),
+                _ => queue.set_used_ring_address(at, zero),
+            }
+        }
         queue.set_ready(true);
         self.put(memory, AVAILABLE, 0u32);
         self.put(memory, USED, 0u32);
@@ -139,7 +148,7 @@ impl Ring {
             self.describe(
                 memory,
                 descriptors[index],
-                spoiled(descriptor, index, spoil),
+                spoiled(descriptor, index, spoil, self.base),
             );
         }
         let head = descriptors[0];
@@ -216,6 +225,23 @@ impl Ring {
         );
     }
 
+    /// Everything that was offered has come back.
+    pub(crate) fn check_all_back(&self) {
+        let left = self.offered.keys().next().filter(|_| !self.lawless);
+        assert_eq!(left, None, "a request that nothing will bring back");
+    }
+
+    /// What lies in the buffers a device may write.
+    pub(crate) fn written(&self, memory: &GuestMemory) -> Vec<u8> {
+        let length = usize::try_from(self.writable_end - WRITABLE).expect("arenas are small");
+        let mut bytes = vec![0; length];
+        let at = GuestAddress(self.base + WRITABLE);
+        memory
+            .read_slice(&mut bytes, at)
+            .expect("the arena is in memory");
+        bytes
+    }
+
     /// The device may not write what it was given to read.
     pub(crate) fn check_readable(&self, memory: &GuestMemory) {
         if self.lawless {
@@ -246,10 +272,14 @@ fn spoiled(
     (address, length, flags, next): (u64, u32, u16, u16),
     index: usize,
     spoil: Option<&Spoil>,
+    base: u64,
 ) -> (u64, u32, u16, u16) {
     let here = |which: &u8| usize::from(*which % 4) == index;
     match spoil {
         Some(Spoil::Address(which, address)) if here(which) => (*address, length, flags, next),
+        Some(Spoil::Inside(which, at)) if here(which) => {
+            (base + (u64::from(*at) << 4), length, flags, next)
+        }
         Some(Spoil::Length(which, length)) if here(which) => (address, *length, flags, next),
         Some(Spoil::Flags(which, flags)) if here(which) => (address, length, *flags, next),
         Some(Spoil::Next(which, next)) if here(which) => (address, length, flags | NEXT, *next),

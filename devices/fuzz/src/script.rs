@@ -1,14 +1,6 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// A request as the device under test knows it.
-pub trait Request {
-    /// What the device reads.
-    fn readable(&self) -> Vec<u8>;
-    /// How many bytes it may write.
-    fn room(&self) -> u32;
-}
-
-/// What the driver (`R`) and the world around the device (`P`) do.
+/// What the drivers (with requests `R`) and the world around the devices (`P`) do.
 #[derive(Debug, Arbitrary)]
 pub struct Script<R, P> {
     /// Queue size as an exponent of two, modulo what the device allows.
@@ -22,7 +14,7 @@ pub struct Script<R, P> {
 pub enum Step<R, P> {
     /// Make a request available.
     Offer {
-        /// On which queue, modulo the number of queues.
+        /// On which queue, counted over all devices, modulo their number.
         queue: u8,
         /// What it says.
         request: R,
@@ -31,16 +23,27 @@ pub enum Step<R, P> {
         /// What is wrong with it.
         spoil: Option<Spoil>,
     },
-    /// Let time pass, then service the device.
+    /// Let time pass, then service the devices.
     Advance(u32),
-    /// Service the device at its deadline.
+    /// Service the devices at their deadline.
     Deadline,
-    /// The driver resets the device.
-    Reset,
-    /// The driver writes the configuration space.
-    WriteConfig(u16, Vec<u8>),
+    /// A driver resets its device and sets up its rings, perhaps where no ring should be.
+    Reset(u8, Option<Misplaced>),
+    /// A driver writes the configuration space.
+    WriteConfig(u8, u16, Vec<u8>),
+    /// Everything is stored as bytes, loaded again and goes on from there.
+    Snapshot,
     /// Something else happens.
     Poke(P),
+}
+
+/// A ring that lies where another ring, a buffer or nothing is.
+#[derive(Debug, Arbitrary)]
+pub struct Misplaced {
+    /// Descriptor table, available ring or used ring, modulo three.
+    pub ring: u8,
+    /// Its address, in units of 16 bytes.
+    pub at: u16,
 }
 
 /// What a hostile driver does to a chain or a ring.
@@ -48,6 +51,8 @@ pub enum Step<R, P> {
 pub enum Spoil {
     /// A descriptor (by position in the chain) points elsewhere.
     Address(u8, u64),
+    /// The same, within the rings and buffers of its own queue.
+    Inside(u8, u16),
     /// A descriptor has another length.
     Length(u8, u32),
     /// A descriptor has other flags: indirect, direction, no end.
@@ -62,20 +67,11 @@ pub enum Spoil {
     Twice,
 }
 
-/// What a poke did to the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Poked {
-    /// The device goes on.
-    Running,
-    /// The board was reset: the driver starts from nothing.
-    Reset,
-}
-
 impl<'a, R: Arbitrary<'a>, P: Arbitrary<'a>> Arbitrary<'a> for Step<R, P> {
     /// Weighted: a ring that is spoiled early shows nothing of the device behind it.
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=63u8)? {
-            0..=35 => Step::Offer {
+            0..=33 => Step::Offer {
                 queue: u.arbitrary()?,
                 request: u.arbitrary()?,
                 cut: u.arbitrary()?,
@@ -86,10 +82,18 @@ impl<'a, R: Arbitrary<'a>, P: Arbitrary<'a>> Arbitrary<'a> for Step<R, P> {
                 },
             },
             // Nanoseconds and seconds alike.
-            36..=41 => Step::Advance(u.arbitrary::<u32>()? >> u.int_in_range(0..=31u8)?),
-            42..=53 => Step::Deadline,
-            54 => Step::Reset,
-            55 => Step::WriteConfig(u.arbitrary()?, u.arbitrary()?),
+            34..=39 => Step::Advance(u.arbitrary::<u32>()? >> u.int_in_range(0..=31u8)?),
+            40..=51 => Step::Deadline,
+            52 => Step::Reset(
+                u.arbitrary()?,
+                if u.ratio(1, 8)? {
+                    Some(u.arbitrary()?)
+                } else {
+                    None
+                },
+            ),
+            53 => Step::WriteConfig(u.arbitrary()?, u.arbitrary()?, u.arbitrary()?),
+            54..=55 => Step::Snapshot,
             _ => Step::Poke(u.arbitrary()?),
         })
     }

@@ -85,8 +85,9 @@ pub trait BlockCore {
     /// The driver of `port` was reset: it wants no answers any more.
     fn forget(&mut self, port: usize);
 
-    /// When it next has something to do or to answer.
-    fn deadline(&self) -> Option<Nanos>;
+    /// When it next has something to do, or to answer `port`. What it has to answer another port does not
+    /// count: nobody may be there to take it.
+    fn deadline(&self, port: usize) -> Option<Nanos>;
 
     /// Twenty bytes of identity for VIRTIO_BLK_T_GET_ID.
     fn identity(&self) -> [u8; 20];

@@ -65,7 +65,7 @@ impl BlockCore for Plain {
         self.answers.clear();
     }
 
-    fn deadline(&self) -> Option<Nanos> {
+    fn deadline(&self, _port: usize) -> Option<Nanos> {
         self.answers.iter().map(|answer| answer.at).min()
     }
 
@@ -163,6 +163,31 @@ fn a_request_without_a_status_byte_needs_a_reset_and_comes_back() {
     driver.service(&mut device, &mut &mut core);
     assert!(driver.needs_reset);
     assert_eq!(driver.used(0).len(), 1);
+}
+
+#[test]
+fn buffers_that_lie_on_each_other_do_not_add_up() {
+    let (mut device, mut core) = (BlockVirtio::<ServiceMedia>::new(0), ServiceMedia::default());
+    core.insert("x", vec![1; 8 << 20].into());
+    let mut driver = TestDriver::new(&device);
+    // Eight megabytes in one of guest memory.
+    let room = driver.allocate(1 << 20);
+    let (piece, status) = ((room, 1 << 20, true), (room, 1, true));
+    for _ in 0..12 {
+        let request = driver.allocate(16);
+        let mut parts = vec![(request, 16, false)];
+        parts.extend([piece; 7]);
+        parts.push(status);
+        driver.offer(0, &parts);
+    }
+    driver.service(&mut device, &mut &mut core);
+    assert_eq!(device.in_flight(0), 3, "the rest waits on the ring");
+    while let Some(at) = device.deadline(&&mut core) {
+        driver.now = at;
+        driver.service(&mut device, &mut &mut core);
+        assert!(device.in_flight(0) <= 3);
+    }
+    assert_eq!(driver.used(0).len(), 12);
 }
 
 #[test]

@@ -19,6 +19,9 @@ const QUEUE_SIZES: [u16; 1] = [128];
 const REQUESTS: usize = 0;
 /// type, reserved, sector (§5.2.6).
 const HEADER_BYTES: usize = 16;
+/// Once the requests in progress have so many bytes, the next one waits on the ring: their buffers may
+/// all be the same few in guest memory, what the core holds for them is not.
+const MOST_BYTES_IN_PROGRESS: u64 = 2 * MAX_CHAIN_BYTES;
 /// Data segments per request: the ring less header and status.
 const SEG_MAX: u32 = QUEUE_SIZES[0] as u32 - 2;
 
@@ -110,9 +113,42 @@ impl<C: BlockCore + 'static> VirtioDevice for BlockVirtio<C> {
     }
 
     fn service(&mut self, core: &mut &mut C, io: &mut DeviceIo<'_>) {
-        while let Some(chain) = io.take(REQUESTS) {
+        // Whoever overlays the rings can make the available one grow with every answer: no more
+        // requests at once than an honest driver can offer.
+        for _ in 0..QUEUE_SIZES[REQUESTS] {
+            if self.is_full() {
+                self.finish(core, io);
+            }
+            if self.is_full() {
+                break;
+            }
+            let Some(chain) = io.take(REQUESTS) else {
+                break;
+            };
             self.start(core, io, chain);
         }
+        self.finish(core, io);
+    }
+
+    fn deadline(&self, core: &&mut C) -> Option<Nanos> {
+        core.deadline(self.port)
+    }
+
+    fn in_flight(&self, _queue: usize) -> usize {
+        self.unanswered.len()
+    }
+}
+
+impl<C: BlockCore> BlockVirtio<C> {
+    /// Whether the next request has to wait on the ring. There is always one in progress then, whose
+    /// end is a deadline.
+    fn is_full(&self) -> bool {
+        let held = |it: &Unanswered| it.chain.readable_len() + it.room;
+        self.unanswered.values().map(held).sum::<u64>() >= MOST_BYTES_IN_PROGRESS
+    }
+
+    /// Gives back what the core is done with.
+    fn finish(&mut self, core: &mut C, io: &mut DeviceIo<'_>) {
         for done in core.take_completions(io.now, self.port) {
             let Some(unanswered) = self.unanswered.remove(&done.ticket) else {
                 continue;
@@ -124,16 +160,6 @@ impl<C: BlockCore + 'static> VirtioDevice for BlockVirtio<C> {
         }
     }
 
-    fn deadline(&self, core: &&mut C) -> Option<Nanos> {
-        core.deadline()
-    }
-
-    fn in_flight(&self, _queue: usize) -> usize {
-        self.unanswered.len()
-    }
-}
-
-impl<C: BlockCore> BlockVirtio<C> {
     fn start(&mut self, core: &mut C, io: &mut DeviceIo<'_>, chain: Chain) {
         let Some(room) = chain.writable_len().checked_sub(1) else {
             // Nowhere to put a status: the driver cannot be told, only reset (§5.2.6.1).

@@ -126,8 +126,9 @@ impl BlockCore for ServiceMedia {
         self.answers.retain(|_, (of, _)| *of != port);
     }
 
-    fn deadline(&self) -> Option<Nanos> {
-        self.answers.values().map(|(_, answer)| answer.at).min()
+    fn deadline(&self, port: usize) -> Option<Nanos> {
+        let answers = self.answers.values().filter(|(of, _)| *of == port);
+        answers.map(|(_, answer)| answer.at).min()
     }
 
     fn identity(&self) -> [u8; 20] {

@@ -18,7 +18,8 @@ fn read(media: &mut ServiceMedia, sector: u64, sectors: u32) -> Result<Vec<u8>, 
         [],
         "not before its time"
     );
-    let at = media.deadline().unwrap();
+    let at = media.deadline(1).unwrap();
+    assert_eq!(media.deadline(0), None, "no business of another port");
     assert_eq!(media.take_completions(at, 0), [], "not to another port");
     let mut answers = media.take_completions(at, 1);
     assert_eq!(answers[0].ticket, ticket);
@@ -56,5 +57,5 @@ fn a_reset_driver_gets_no_answers() {
         &mut Vec::new(),
     );
     media.forget(1);
-    assert_eq!(media.deadline(), None);
+    assert_eq!(media.deadline(1), None);
 }

@@ -107,7 +107,8 @@ impl Shelf {
     }
 
     /// Power goes: what was in progress on each member takes the shape of the loss, what waited never
-    /// happens, and of the cache nothing, something or everything is kept.
+    /// happens, and of the cache nothing, something or everything is kept. What was asked and not done
+    /// fails: a controller that still has its power must not wait for it for ever.
     pub fn power_lost(&mut self, loss: PowerLoss, events: &mut Vec<DeviceEvent>) {
         self.advance(loss.now, events);
         if !self.powered {
@@ -125,10 +126,7 @@ impl Shelf {
         };
         let kept = cached.into_iter().filter(|(sector, _)| kept(*sector));
         self.save(kept.collect());
-        self.waiters.clear();
-        for port in self.ports.values_mut() {
-            port.done.clear();
-        }
+        self.refuse_unanswered();
         self.rounds = Rounds {
             begun: self.rounds.begun,
             ..Rounds::default()

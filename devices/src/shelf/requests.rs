@@ -199,6 +199,19 @@ impl Shelf {
         }
     }
 
+    /// Fails everything that was asked and is not done, in the time the electronics take for it.
+    pub(super) fn refuse_unanswered(&mut self) {
+        let (now, refused) = (self.clock, Err(BlockError::PoweredOff));
+        let at = now + self.settings.timing.cache;
+        let ports = self.ports.values_mut();
+        for done in ports.flat_map(|port| &mut port.done) {
+            if done.at > now {
+                (done.at, done.result) = (at, refused.clone());
+            }
+        }
+        self.answer_waiters(at, u64::MAX, &refused);
+    }
+
     /// Answers to `port` that were done at or before `now`, in ticket order.
     pub fn take_completions(&mut self, now: Nanos, port: usize) -> Vec<Completion> {
         let Some(port) = self.ports.get_mut(&port) else {
@@ -261,7 +274,7 @@ impl BlockCore for Shelf {
         Shelf::forget(self, port);
     }
 
-    fn deadline(&self) -> Option<Nanos> {
+    fn deadline(&self, _port: usize) -> Option<Nanos> {
         Shelf::deadline(self)
     }
 

@@ -155,9 +155,11 @@ impl Fitted {
         }
     }
 
-    /// When a live device next has something to do by itself.
+    /// When a device that is served next has something to do by itself. One that needs a reset is not:
+    /// its deadline would pass and never be met, and time stand still.
     pub(super) fn deadline(&mut self, slots: &[Slot], cores: &mut Cores<'_>) -> Option<Nanos> {
-        let live = (0..FITTED).filter(|index| slots.get(*index).is_some_and(|slot| slot.live));
+        let served = |slot: &Slot| slot.live && !slot.needs_reset;
+        let live = (0..FITTED).filter(|index| slots.get(*index).is_some_and(served));
         live.filter_map(|index| self.with(index, cores, NextDeadline).flatten())
             .min()
     }
@@ -323,4 +325,61 @@ fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
     index.map_or(0, |index| {
         usize::from(index.0.wrapping_sub(ring.next_avail()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use devices::medium::Medium;
+    use devices::midplane::Midplane;
+    use devices::network::{PortSettings, Segment};
+    use devices::shelf::{DiskTiming, Level, ShelfSettings};
+
+    use super::*;
+
+    fn shared() -> Shared {
+        let second = Nanos::from_secs(1);
+        let settings = ShelfSettings {
+            level: Level::Zero,
+            chunk_bytes: 4096,
+            cache_bytes: 0,
+            timing: DiskTiming {
+                read: second,
+                write: second,
+                cache: second,
+            },
+            regions: Vec::new(),
+            array_id: 1,
+        };
+        let disk = Medium::memory(1 << 20, 0);
+        let segment = || Segment::new(2, PortSettings::default());
+        Shared {
+            midplane: Midplane::new(1, 0),
+            shelf: Shelf::create(settings, vec![disk], Vec::new()).unwrap(),
+            media: ServiceMedia::default(),
+            backplane: segment(),
+            hosts: segment(),
+        }
+    }
+
+    #[test]
+    fn a_device_that_needs_a_reset_holds_up_nobody() {
+        let (mut fitted, mut shared) = (Fitted::new(0), shared());
+        let mut local = LocalCores::new(BoardIdentity::default());
+        let typed = Nanos(7);
+        local.console.type_bytes(typed, b"ver");
+        let mut slots: Vec<Slot> = (0..SLOTS).map(|_| Slot::default()).collect();
+        let mut deadline = |slots: &[Slot]| {
+            let mut cores = Cores {
+                local: &mut local,
+                controller: None,
+                shared: &mut shared,
+            };
+            fitted.deadline(slots, &mut cores)
+        };
+        assert_eq!(deadline(&slots), None, "no driver");
+        slots[CONSOLE].live = true;
+        assert_eq!(deadline(&slots), Some(typed));
+        slots[CONSOLE].needs_reset = true;
+        assert_eq!(deadline(&slots), None);
+    }
 }

@@ -192,7 +192,7 @@ impl Board {
         notices: &mut Vec<BoardNotice>,
     ) {
         let mut events = Vec::new();
-        if !self.slots[CONTROL].live {
+        if !self.slots[CONTROL].live || self.slots[CONTROL].needs_reset {
             // The watchdog outlives the driver that armed it.
             self.local.control.check_watchdog(now);
         }

@@ -263,6 +263,12 @@ impl Rig {
                 "a member is a whole number of chunks",
                 format!("make it a multiple of {}", shelf.chunk),
             );
+        } else if shelf.member_chunks() == 0 {
+            found.add(
+                "shelf.chunk",
+                "not one chunk fits on a member beside what the shelf keeps for itself",
+                "make it smaller, or `member_size` larger",
+            );
         }
     }
 

@@ -2,6 +2,11 @@ use serde::{Deserialize, Serialize};
 
 use super::units::Bytes;
 
+/// A sector, how it lies on a member, and how many of a member are the shelf's own (board manual §7).
+const SECTOR_BYTES: u64 = 512;
+const STORED_BYTES: u64 = 520;
+const OWN_SECTORS: u64 = 136;
+
 /// The RAID shelf: member disks, spares, chunking and cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -97,12 +102,20 @@ impl From<RaidLevel> for u8 {
 }
 
 impl Shelf {
-    /// Size of the volume that the controllers see.
+    /// Size of the volume that the controllers see (board manual §7).
     pub fn volume(&self) -> Bytes {
         let data = self
             .members
             .saturating_sub(self.level.redundancy(self.members));
-        Bytes(self.member_size.0.saturating_mul(u64::from(data)))
+        let member = self.member_chunks().saturating_mul(self.chunk.0);
+        Bytes(member.saturating_mul(u64::from(data)))
+    }
+
+    /// Chunks of data or parity on a member: what its superblock and journal leave.
+    pub(super) fn member_chunks(&self) -> u64 {
+        let sectors = (self.member_size.0 / STORED_BYTES).saturating_sub(OWN_SECTORS);
+        let bytes = sectors.saturating_mul(SECTOR_BYTES);
+        bytes.checked_div(self.chunk.0).unwrap_or(0)
     }
 }
 
@@ -118,7 +131,9 @@ mod tests {
                 members,
                 ..Shelf::default()
             };
-            assert_eq!(shelf.volume(), Bytes::mib(16 * wanted));
+            // (16 MiB / 520 - 136) × 512 / 16 KiB
+            assert_eq!(shelf.member_chunks(), 1003);
+            assert_eq!(shelf.volume(), Bytes::kib(1003 * 16 * wanted));
         };
         check(RaidLevel::Zero, 3, 3);
         check(RaidLevel::One, 2, 1);

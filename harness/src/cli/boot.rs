@@ -5,7 +5,7 @@ use clap::Args;
 use super::exit::{CliError, Exit};
 use crate::files::{FileError, Problem, load_rig};
 use crate::runner::{BootRequest, Engine, bench};
-use crate::scenario::contents::Build;
+use crate::scenario::contents::{self, Build, PackageContents};
 
 /// Boot an array and sit at its consoles.
 ///
@@ -45,6 +45,15 @@ impl Boot {
         let firmware = Build::parse(&self.firmware, Path::new("")).map_err(|(what, remedy)| {
             FileError::of(&self.firmware, "", Problem::new(what, remedy))
         })?;
+        let flash = contents::in_all_banks(&firmware);
+        let mut problems = contents::misfits(&flash, &rig);
+        problems.extend(contents::package_misfit(
+            &PackageContents::of(&firmware),
+            &rig,
+        ));
+        if !problems.is_empty() {
+            return Err(FileError::new(&self.firmware, "", problems).into());
+        }
         bench(Engine::default())?.boot(&BootRequest {
             rig,
             firmware,

@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -9,7 +8,7 @@ use super::output::{bar_wanted, print, stderr_colours, write_file};
 use super::run::PlayArguments;
 use super::select::scenarios;
 use crate::coverage::{Coverage, Row, Rows, outcomes, table};
-use crate::files::{FileError, Problem};
+use crate::files::{FileError, Problem, open_file};
 use crate::report::{Console, Fan, Line, Record, Sink, SinkError, read_json_lines};
 use crate::runner::{GoldenPolicy, PlayOptions, bench, play_all};
 use crate::scenario::{Expectation, Scenario};
@@ -108,9 +107,9 @@ impl CoverageCommand {
         let mut lines = Vec::new();
         let mut errors = Vec::new();
         for path in &self.from {
-            let read = File::open(path)
-                .map_err(|error| format!("the file cannot be read: {error}"))
-                .and_then(|file| read_json_lines(BufReader::new(file)));
+            let read = open_file(path)
+                .map_err(|problem| problem.what)
+                .and_then(|(file, _)| read_json_lines(BufReader::new(file)));
             match read {
                 Ok(read) => lines.extend(read),
                 Err(what) => {

@@ -4,16 +4,19 @@
 //! * [`Findings`], [`Problem`], [`FileError`] — what is wrong, where, and the remedy; rendered
 //!   with the line it is about.
 //! * [`Reader`] — one TOML table read key by key; a key nobody asked for is a problem.
+//! * [`read_binary`], [`open_file`] — the same care for files that are no texts.
 //! * [`load_rig`] — rig files, by name or path.
 
+mod binary;
 mod diagnostic;
 mod reader;
 mod rig;
 mod source;
 mod suggest;
 
+pub use binary::{LARGEST_FIRMWARE_BYTES, open_file, read_binary};
 pub use diagnostic::{FileError, Findings, Problem};
 pub use reader::{Reader, Value, integer_of, string_of, word_of};
-pub use rig::{BUILT_IN_RIGS, built_in_rig_names, load_rig};
+pub use rig::{BUILT_IN_RIGS, ROM_BYTES, built_in_rig_names, load_rig};
 pub use source::SourceFile;
 pub use suggest::nearest;

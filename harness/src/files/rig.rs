@@ -1,13 +1,19 @@
 use std::ops::Range;
 use std::path::Path;
 
-use emulator::rig::{PathStep, Rig};
+use emulator::rig::{PathStep, Rig, RigProblem};
+use image::Kind;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::binary::open_file;
 use super::diagnostic::{FileError, Problem};
 use super::source::SourceFile;
 use super::suggest::nearest;
+use crate::firmware;
+
+/// Size of the boot ROM (board manual §2).
+pub const ROM_BYTES: u64 = 64 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
 pub const BUILT_IN_RIGS: [(&str, &str); 4] = [
@@ -60,7 +66,8 @@ pub fn load_rig(name: &str, folder: &Path) -> Result<Rig, FileError> {
 fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
     let fail = |problems| FileError::new(&file.name, &file.text, problems);
     let rig: Rig = toml::from_str(&file.text).map_err(|error| fail(vec![serde_problem(&error)]))?;
-    let problems = rig.problems();
+    let mut problems = rig.problems();
+    problems.extend(rom_problem(&rig.board.rom));
     if problems.is_empty() {
         return Ok(rig);
     }
@@ -70,6 +77,37 @@ fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
         Problem::new(problem.what, problem.remedy).at(span, "here")
     });
     Err(fail(placed.collect()))
+}
+
+/// What is wrong with the boot ROM of a rig's boards, if anything is.
+fn rom_problem(rom: &str) -> Option<RigProblem> {
+    let problem = |what: String, remedy: &str| RigProblem {
+        path: ["board", "rom"]
+            .map(|key| PathStep::Key(key.to_owned()))
+            .into(),
+        what,
+        remedy: remedy.to_owned(),
+    };
+    if rom.contains('/') {
+        return match open_file(Path::new(rom)) {
+            Ok((_, ROM_BYTES)) => None,
+            Ok((_, length)) => Some(problem(
+                format!("a boot ROM has {ROM_BYTES} bytes, {rom} has {length}"),
+                "pad it at its beginning: the reset vector is in its last 16 bytes",
+            )),
+            Err(error) => Some(problem(format!("{rom}: {}", error.what), &error.remedy)),
+        };
+    }
+    let known = || firmware::all().iter().filter(|it| it.kind == Kind::L1);
+    if known().any(|it| it.version == rom) {
+        return None;
+    }
+    let versions: Vec<&str> = known().map(|it| it.version).collect();
+    let remedy = format!(
+        "builds are {}; a file of your own is named with a `/`: \"./my-rom.bin\"",
+        versions.join(", ")
+    );
+    Some(problem(format!("there is no boot ROM \"{rom}\""), &remedy))
 }
 
 /// The place of the deepest part of `path` that the file spells out.

@@ -1,14 +1,14 @@
 //! What is in flash and on the array before the first instruction, and how it may be damaged.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
 
-use emulator::rig::{BankLetter, Slot};
+use emulator::rig::{BankLetter, Rig, Slot};
+use image::{Kind, MANIFEST_SIZE};
 use toml::de::DeValue;
 
-use crate::files::{Findings, Reader, Value, nearest, string_of};
+use crate::files::{Findings, Problem, Reader, Value, string_of};
 
+pub use super::build::{Build, REFERENCE_BUILDS};
 use super::load::Context;
 
 /// What is where before the first instruction.
@@ -61,25 +61,34 @@ pub struct PackageContents {
     pub damage: Option<Damage>,
 }
 
-/// Where an image comes from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Build {
-    /// A build of the reference firmware.
-    Reference(String),
-    /// A file of somebody's own.
-    File(PathBuf),
+impl PackageContents {
+    /// All levels of one build.
+    pub fn of(build: &Build) -> PackageContents {
+        PackageContents {
+            l2: build.clone(),
+            l3: build.clone(),
+            damage: None,
+        }
+    }
 }
 
-/// Builds of the reference firmware. The last ones are known to be bad.
-pub const REFERENCE_BUILDS: [&str; 7] = [
-    "1.0",
-    "1.1",
-    "2.0",
-    "2.0-crash",
-    "2.0-hang",
-    "2.0-mute",
-    "2.0-brick",
-];
+/// One build in every bank.
+pub fn in_all_banks(build: &Build) -> FlashContents {
+    let contents = |(_, place): &(&str, (u8, BankLetter))| {
+        let contents = BankContents::Image {
+            build: build.clone(),
+            sequence: usual_sequence(place.1),
+            damage: None,
+        };
+        (*place, contents)
+    };
+    BANKS.iter().map(contents).collect()
+}
+
+fn usual_sequence(letter: BankLetter) -> u32 {
+    let usual = USUAL_SEQUENCE.iter().find(|(known, _)| *known == letter);
+    usual.map_or(1, |(_, sequence)| *sequence)
+}
 
 /// What can be wrong with an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,46 +125,6 @@ const BANKS: [(&str, (u8, BankLetter)); 4] = [
     ("L3A", (3, BankLetter::A)),
     ("L3B", (3, BankLetter::B)),
 ];
-
-impl fmt::Display for Build {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Build::Reference(name) => f.write_str(name),
-            Build::File(path) => path.display().fmt(f),
-        }
-    }
-}
-
-impl Build {
-    /// A build by name, or a file (recognised by a `/`) relative to `folder`.
-    ///
-    /// # Errors
-    /// What is wrong, and the remedy.
-    pub fn parse(text: &str, folder: &Path) -> Result<Build, (String, String)> {
-        if text.contains('/') {
-            let path = folder.join(text);
-            return match path.is_file() {
-                true => Ok(Build::File(path)),
-                false => Err((
-                    format!("there is no file {}", path.display()),
-                    "check the path; it is relative to the file that names it".to_owned(),
-                )),
-            };
-        }
-        if REFERENCE_BUILDS.contains(&text) {
-            return Ok(Build::Reference(text.to_owned()));
-        }
-        let remedy = match nearest(text, REFERENCE_BUILDS) {
-            // Another version number is no slip of a finger.
-            Some(meant) if text.contains('-') => format!("did you mean \"{meant}\"?"),
-            _ => format!(
-                "builds are {}; a file of your own is named with a `/`: \"./my.img\"",
-                REFERENCE_BUILDS.join(", ")
-            ),
-        };
-        Err((format!("there is no build \"{text}\""), remedy))
-    }
-}
 
 fn build_of(value: &Value<'_>, key: &str, context: &Context<'_>) -> Option<Build> {
     let text = string_of(value, key, context.findings)?;
@@ -207,7 +176,12 @@ impl Firmware {
             Some(value) => match value.get_ref().as_str() {
                 Some("absent") => Some(ArrayContents::Absent),
                 Some("foreign") => Some(ArrayContents::Foreign),
-                _ => package_of(value, "array", context).map(ArrayContents::Package),
+                _ => package_of(value, "array", context).map(|package| {
+                    if let Some(problem) = package_misfit(&package, context.rig) {
+                        context.findings.add(problem.at(value.span(), "here"));
+                    }
+                    ArrayContents::Package(package)
+                }),
             },
             None => {
                 context.findings.at(
@@ -244,15 +218,15 @@ pub(super) fn flash_of(
     if value.get_ref().is_str() {
         let contents = |letter| bank_of(value, key, letter, context);
         let (a, b) = (contents(BankLetter::A)?, contents(BankLetter::B)?);
-        return Some(
-            BANKS
-                .iter()
-                .map(|(_, place)| match place.1 {
-                    BankLetter::A => (*place, a.clone()),
-                    BankLetter::B => (*place, b.clone()),
-                })
-                .collect(),
-        );
+        let flash = BANKS
+            .iter()
+            .map(|(_, place)| match place.1 {
+                BankLetter::A => (*place, a.clone()),
+                BankLetter::B => (*place, b.clone()),
+            })
+            .collect();
+        complain_of_misfits(&flash, value, context);
+        return Some(flash);
     }
     let reader = Reader::of(value, &format!("the flash of {key}"), context.findings)?;
     let all = reader.value("all");
@@ -271,7 +245,62 @@ pub(super) fn flash_of(
         }
     }
     reader.finish();
+    complain_of_misfits(&flash, value, context);
     Some(flash)
+}
+
+fn complain_of_misfits(flash: &FlashContents, value: &Value<'_>, context: &Context<'_>) {
+    for problem in misfits(flash, context.rig) {
+        context.findings.add(problem.at(value.span(), "here"));
+    }
+}
+
+/// What of `flash` a board of `rig` cannot have in its banks.
+pub fn misfits(flash: &FlashContents, rig: &Rig) -> Vec<Problem> {
+    let misfit = |bank: &emulator::rig::Bank| {
+        let BankContents::Image { build, damage, .. } = flash.get(&(bank.level, bank.bank))? else {
+            return None;
+        };
+        let kind = match (bank.level == 2, damage == &Some(Damage::WrongKind)) {
+            (true, false) | (false, true) => Kind::L2,
+            _ => Kind::L3,
+        };
+        let (name, room) = (bank.name(), bank.size.0);
+        match build.image_bytes(kind) {
+            Ok(bytes) if bytes <= room => None,
+            Ok(bytes) => Some(Problem::new(
+                format!("{build} in {name} has {bytes} bytes, the bank {room}"),
+                "enlarge the bank in the rig file, or name another build",
+            )),
+            Err(problem) => Some(problem),
+        }
+    };
+    rig.board
+        .flash
+        .bank_table()
+        .iter()
+        .filter_map(misfit)
+        .collect()
+}
+
+/// Why the array of `rig` has no room for a package, if it has none.
+pub fn package_misfit(package: &PackageContents, rig: &Rig) -> Option<Problem> {
+    let bytes = |build: &Build, kind| build.image_bytes(kind);
+    let (l2, l3) = match (bytes(&package.l2, Kind::L2), bytes(&package.l3, Kind::L3)) {
+        (Ok(l2), Ok(l3)) => (l2, l3),
+        (Err(problem), _) | (_, Err(problem)) => return Some(problem),
+    };
+    let sector = system_area::SECTOR_SIZE as u64;
+    let area = system_area::HOST_VOLUME_START.min(rig.shelf.volume().0 / sector);
+    let room = area.saturating_sub(system_area::PACKAGE_AREA_START) * sector;
+    // Manifest and images begin at sectors.
+    let whole = MANIFEST_SIZE as u64 + l2.next_multiple_of(sector) + l3.next_multiple_of(sector);
+    (whole > room).then(|| {
+        Problem::new(
+            format!("a package of {whole} bytes has no room in the {room} of the system area"),
+            "enlarge `shelf.member_size` in the rig file, or name another build",
+        )
+    })
 }
 
 fn bank_of(
@@ -280,8 +309,7 @@ fn bank_of(
     letter: BankLetter,
     context: &Context<'_>,
 ) -> Option<BankContents> {
-    let usual = USUAL_SEQUENCE.iter().find(|(known, _)| *known == letter);
-    let usual = usual.map_or(1, |(_, sequence)| *sequence);
+    let usual = usual_sequence(letter);
     if value.get_ref().as_str() == Some("empty") {
         return Some(BankContents::Empty);
     }
@@ -327,11 +355,7 @@ pub(super) fn package_of(
 ) -> Option<PackageContents> {
     if let DeValue::String(_) = value.get_ref() {
         let build = build_of(value, key, context)?;
-        return Some(PackageContents {
-            l2: build.clone(),
-            l3: build,
-            damage: None,
-        });
+        return Some(PackageContents::of(&build));
     }
     let reader = Reader::of(value, &format!("`{key}`"), context.findings)?;
     let (l2, l3) = match reader.value("build") {

@@ -10,6 +10,7 @@
 //! A runner needs nothing but a [`Scenario`]: names are resolved, bounds checked, defaults filled.
 
 mod action;
+mod build;
 mod check;
 mod expectation;
 mod load;

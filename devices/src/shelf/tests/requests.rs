@@ -103,6 +103,27 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
+fn what_was_in_progress_fails_when_the_power_goes() {
+    let mut bench = Bench::new(Level::Five, 3, 0, 7);
+    let answered = bench.submit(READ);
+    while bench.step() {}
+    let requests = [READ, write(0, 1), Request::Flush];
+    let asked = requests.map(|request| bench.submit(request));
+    bench.cut(Shape::Done, 0);
+    let done = bench.shelf.take_completions(bench.now, 0);
+    assert_eq!(done.len(), 1, "what was done before is as it was");
+    assert_eq!((done[0].ticket, done[0].result.is_ok()), (answered, true));
+    bench.settle();
+    let done = bench.shelf.take_completions(bench.now, 0);
+    let failed: Vec<u64> = done.iter().map(|done| done.ticket).collect();
+    assert_eq!(failed, asked);
+    assert!(
+        done.iter()
+            .all(|done| done.result == Err(BlockError::PoweredOff))
+    );
+}
+
+#[test]
 fn ports_share_the_volume_but_not_the_answers() {
     let mut bench = Bench::new(Level::Six, 4, 0, 7);
     let Bench { shelf, events, .. } = &mut bench;

@@ -8,15 +8,13 @@ mod sign;
 mod tests;
 mod verify;
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use ::image::{ImageHeader, Package, PackageDefect, Part};
 use clap::{Args, Subcommand};
 
 use super::exit::{CliError, Exit};
-use crate::files::{FileError, Problem};
+use crate::files::{FileError, LARGEST_FIRMWARE_BYTES, Problem, read_binary};
 
 /// Pack, inspect, sign and verify firmware images and packages.
 ///
@@ -60,31 +58,10 @@ impl Image {
     }
 }
 
-/// Larger than any bank or package area that a rig can have.
-const LARGEST_BYTES: u64 = 32 << 20;
-
 /// Reads a binary file within bounds.
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    let wrong = |what: String, remedy: &str| CliError::from(complaint(path, what, remedy));
-    let cannot = |error: std::io::Error| {
-        wrong(
-            format!("the file cannot be read: {error}"),
-            "check the path",
-        )
-    };
-    // Asked before opening: opening a named pipe would wait for its writer.
-    if !fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(wrong("this is not a file".to_owned(), "name a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(cannot)?;
-    if bytes.len() as u64 > LARGEST_BYTES {
-        let what = format!("the file is larger than {} MiB", LARGEST_BYTES >> 20);
-        return Err(wrong(what, "no image or package is that large"));
-    }
-    Ok(bytes)
+    read_binary(path, LARGEST_FIRMWARE_BYTES)
+        .map_err(|problem| FileError::of(&path.display().to_string(), "", problem).into())
 }
 
 fn complaint(path: &Path, what: impl Into<String>, remedy: &str) -> FileError {
