@@ -105,12 +105,13 @@ impl Rig {
             }
             if serial.is_empty()
                 || serial.len() > SERIAL_MAX
-                || !serial.bytes().all(|b| b.is_ascii_graphic())
+                // It becomes part of the names of files.
+                || !serial.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             {
                 found.add(
                     &path,
-                    format!("a serial number is 1 to {SERIAL_MAX} printable ASCII characters"),
-                    "shorten it",
+                    format!("a serial number is 1 to {SERIAL_MAX} letters, digits and dashes"),
+                    "write one like AB1-000A",
                 );
             } else if self.serials.iter().take(index).any(|other| other == serial) {
                 found.add(

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::exit::{CliError, Exit};
-use crate::files::{FileError, Problem, load_rig};
+use super::output::print;
+use crate::files::{FileError, Problem, built_in_rig_names, load_rig};
 use crate::runner::{BootRequest, Engine, bench};
 use crate::scenario::contents::{self, Build, PackageContents};
 
@@ -18,9 +19,12 @@ use crate::scenario::contents::{self, Build, PackageContents};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Boot {
-    /// A rig of the bench (single, partner-pair, same-chip-pair, triple) or the path of a rig file
-    #[arg(value_name = "RIG")]
-    rig: String,
+    /// The name of a rig of the bench (see --list), or the path of a rig file
+    #[arg(value_name = "RIG", required_unless_present = "list")]
+    rig: Option<String>,
+    /// Print the rigs of the bench
+    #[arg(long)]
+    list: bool,
     /// Where media are kept between runs [default: in memory, gone at the end]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -39,9 +43,24 @@ Examples:
   arraybench boot ./my-rig.toml --firmware ./my-firmware.abp
                                                    your board, your firmware";
 
+/// Names and descriptions, in two columns.
+fn list() -> Result<String, FileError> {
+    let width = built_in_rig_names().map(str::len).max().unwrap_or(0);
+    built_in_rig_names()
+        .map(|name| {
+            let rig = load_rig(name, Path::new(""))?;
+            Ok(format!("{name:width$}  {}\n", rig.about))
+        })
+        .collect()
+}
+
 impl Boot {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        let rig = load_rig(&self.rig, Path::new(""))?;
+        if self.list {
+            print(&list()?)?;
+            return Ok(Exit::Good);
+        }
+        let rig = load_rig(&self.rig.unwrap_or_default(), Path::new(""))?;
         let firmware = Build::parse(&self.firmware, Path::new("")).map_err(|(what, remedy)| {
             FileError::of(&self.firmware, "", Problem::new(what, remedy))
         })?;

@@ -21,8 +21,9 @@ use crate::scenario::{Expectation, Scenario};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CoverageCommand {
-    /// Scenario files, or folders of them [default: every scenario of the project]
-    #[arg(value_name = "FILES")]
+    /// Names of scenarios, or paths of files or folders of them [default: every scenario of the
+    /// project]
+    #[arg(value_name = "SCENARIOS")]
     files: Vec<PathBuf>,
     /// Read the records of a run instead of playing
     #[arg(long, value_name = "FILE")]

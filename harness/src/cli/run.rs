@@ -22,12 +22,15 @@ use crate::scenario::Scenario;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = long_help())]
 pub(super) struct Run {
-    /// Scenario files, or folders of them
-    #[arg(value_name = "FILES")]
+    /// Names of scenarios (see --list), or paths of scenario files or folders of them
+    #[arg(value_name = "SCENARIOS")]
     files: Vec<PathBuf>,
     /// Every scenario of the project (harness/scenarios)
     #[arg(long)]
     all: bool,
+    /// Print name and story of every scenario of the project, play nothing
+    #[arg(long)]
+    list: bool,
     /// Only read the files and say what is wrong with them
     #[arg(long)]
     check: bool,
@@ -93,8 +96,8 @@ impl PlayArguments {
 const EXAMPLES: &str = "\
 Examples:
   arraybench run --all                                   everything, on all CPUs
-  arraybench run harness/scenarios/pair-live-upgrade-cut.toml --timeline
-                                                         one story, event by event
+  arraybench run --list                                  what there is to play
+  arraybench run live-upgrade --timeline                 one story, event by event
   arraybench run --all --junit junit.xml --json run.jsonl --html run.html
                                                          what a CI job wants
   arraybench run my/story.toml --check                   is the file good?
@@ -114,9 +117,20 @@ fn long_help() -> String {
     )
 }
 
+/// Names and stories, in two columns.
+fn list(scenarios: &[Scenario]) -> String {
+    let width = scenarios.iter().map(|s| s.id.len()).max().unwrap_or(0);
+    let line = |scenario: &Scenario| format!("{:width$}  {}\n", scenario.id, scenario.name);
+    scenarios.iter().map(line).collect()
+}
+
 impl Run {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        let mut scenarios = scenarios(&self.files, self.all)?;
+        let mut scenarios = scenarios(&self.files, self.all || self.list)?;
+        if self.list {
+            print(&list(&scenarios))?;
+            return Ok(Exit::Good);
+        }
         if self.check {
             print(&format!("{} scenarios, nothing wrong\n", scenarios.len()))?;
             return Ok(Exit::Good);

@@ -3,25 +3,64 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
-use crate::files::{FileError, Problem};
+use crate::files::{FileError, Problem, nearest};
 use crate::scenario::Scenario;
 
 /// Where the scenarios of the project are, seen from a checkout of it.
 const PROJECT_SCENARIOS: &str = "harness/scenarios";
 
-/// The scenario files below the current directory's project, or of the sources this was built from.
-fn all() -> Result<Vec<PathBuf>, CliError> {
+/// The scenarios the product comes with: of the current directory's checkout, or of the sources this
+/// was built from.
+pub(super) fn project_scenarios() -> Result<Vec<PathBuf>, CliError> {
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let folder = [Path::new(PROJECT_SCENARIOS), &built_from]
         .into_iter()
         .find(|folder| folder.is_dir())
         .ok_or_else(|| {
             CliError::Usage(format!(
-                "there is no {PROJECT_SCENARIOS} here; name the scenario files instead of --all"
+                "there is no {PROJECT_SCENARIOS} here; name scenario files by their paths"
             ))
         })?
         .to_path_buf();
     in_folder(&folder)
+}
+
+/// What a scenario file is called: `live-upgrade` for `harness/scenarios/live-upgrade.toml`.
+pub(super) fn name_of(path: &Path) -> &str {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.unwrap_or_default()
+}
+
+/// The files that a word of the command line stands for: a folder of them, a file, or the name of
+/// a scenario the product comes with.
+fn files_of(word: &Path) -> Result<Vec<PathBuf>, CliError> {
+    if word.is_dir() {
+        return in_folder(word);
+    }
+    let name = word.to_str().filter(|text| !text.contains('/'));
+    match name.filter(|text| !text.ends_with(".toml") && !word.exists()) {
+        Some(name) => named(name, &project_scenarios()?).map(|file| vec![file]),
+        None => Ok(vec![word.to_path_buf()]),
+    }
+}
+
+/// The file called `name` among `known`.
+fn named(name: &str, known: &[PathBuf]) -> Result<PathBuf, CliError> {
+    let names: Vec<&str> = known.iter().map(|path| name_of(path)).collect();
+    if let Some(at) = names.iter().position(|known| *known == name) {
+        return Ok(known[at].clone());
+    }
+    let holding: Vec<&str> = names.iter().copied().filter(|n| n.contains(name)).collect();
+    let meant = match (nearest(name, names.iter().copied()), holding.as_slice()) {
+        (Some(meant), _) => format!("did you mean `{meant}`? "),
+        (None, []) => String::new(),
+        (None, some) => format!("did you mean one of {}? ", some.join(", ")),
+    };
+    let remedy = format!(
+        "{meant}`arraybench run --list` shows all names; a file of your own is named by its path, e.g. ./{name}.toml"
+    );
+    let problem = Problem::new("there is no scenario of this name", remedy);
+    Err(FileError::of(name, "", problem).into())
 }
 
 /// The scenario files in `folder`, by name.
@@ -43,23 +82,20 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(files)
 }
 
-/// Loads scenarios: files, folders of files, or all of the project. Everything wrong with any of
+/// Loads scenarios: by name, files, folders of files, or all of the project. Everything wrong with any of
 /// them is told at once.
 pub(super) fn scenarios(paths: &[PathBuf], want_all: bool) -> Result<Vec<Scenario>, CliError> {
     let mut files = Vec::new();
     if want_all {
-        files = all()?;
+        files = project_scenarios()?;
     }
-    for path in paths {
-        if path.is_dir() {
-            files.extend(in_folder(path)?);
-        } else {
-            files.push(path.clone());
-        }
+    for word in paths {
+        files.extend(files_of(word)?);
     }
     if files.is_empty() {
         return Err(CliError::Usage(
-            "name scenario files, or say --all".to_owned(),
+            "name scenarios or files of them, or say --all; `arraybench run --list` shows the names"
+                .to_owned(),
         ));
     }
     let (mut scenarios, mut errors) = (Vec::new(), Vec::new());
@@ -93,4 +129,34 @@ fn twins(scenarios: &[Scenario]) -> Vec<FileError> {
         }
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(name: &str) -> String {
+        let known = ["live-upgrade", "single-upgrade", "single-normal-boot"];
+        let files = known.map(|name| PathBuf::from(format!("s/{name}.toml")));
+        match named(name, &files) {
+            Ok(path) => path.display().to_string(),
+            Err(CliError::Files(errors)) => errors[0].problems()[0].remedy.clone(),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_or_answered_with_the_nearest() {
+        assert_eq!(answer("live-upgrade"), "s/live-upgrade.toml");
+        assert!(answer("live-upgarde").starts_with("did you mean `live-upgrade`?"));
+        let several = "did you mean one of live-upgrade, single-upgrade?";
+        assert!(answer("upgrade").starts_with(several));
+        assert!(answer("zebra").starts_with("`arraybench run --list` shows all names"));
+    }
+
+    #[test]
+    fn the_flagship_is_known_by_name() {
+        let files = files_of(Path::new("live-upgrade")).unwrap();
+        assert!(files[0].is_file(), "{files:?}");
+    }
 }

@@ -23,7 +23,7 @@ use crate::runner::{PlannedCut, Shard, SweepPlan, SweepReport, bench};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Sweep {
-    /// The scenario file
+    /// The name of a scenario (see `arraybench run --list`), or the path of its file
     #[arg(value_name = "SCENARIO")]
     scenario: PathBuf,
     /// Cuts in one case; with 2 the second falls into the recovery from the first
@@ -47,7 +47,7 @@ pub(super) struct Sweep {
 
 const EXAMPLES: &str = "\
 Examples:
-  arraybench sweep harness/scenarios/pair-live-upgrade-cut.toml
+  arraybench sweep live-upgrade
                                        every operation, every shape
   arraybench sweep story.toml --depth 2 --budget 10min
                                        cut again while it recovers, as far as time allows

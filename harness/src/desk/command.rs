@@ -1,17 +1,73 @@
 use emulator::rig::{Slot, Unit};
+use image::Kind;
 
-/// What the words behind a colon are good for.
-pub(super) const HELP: &str = "\
-Lines go to the console in front. A line with a colon is for the chassis:
-  :a :b :c              bring another board's console to the front
-  :status               every board: power, version, role; the host; the shelf
-  :on [A|shelf]         give power (nothing: to everything)   :cut [A|shelf]  take it away, now
-  :reset A [warm]       press the reset button
-  :pull A               pull the board    :insert A [SERIAL]  put it, or a blank one, back
-  :media 2.0|FILE       put a package into the service slot   :media eject
-  :host [RATE]          the host reads and writes             :host stop      :host verify
-  :panel [A] [FILE.png] show a panel, or keep its picture
-  :timeline on|off      print what happens                    :quit";
+use crate::files::nearest;
+use crate::firmware;
+
+/// What the words behind a colon are good for: word, arguments, what it does.
+pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
+    ("a", "", "console of board A; likewise :b, :c"),
+    (
+        "status",
+        "",
+        "every board: power, state, version, role; the host; the shelf",
+    ),
+    (
+        "on",
+        "[A|shelf]",
+        "give power; to everything where nothing is named",
+    ),
+    (
+        "cut",
+        "[A|shelf]",
+        "take power away, in the middle of whatever is under way",
+    ),
+    ("reset", "A [warm]", "press the reset button"),
+    ("pull", "A", "pull a board; it then lies on the desk"),
+    (
+        "insert",
+        "A [SERIAL [BUILD|blank]]",
+        "put in a board from the desk, or a new one with BUILD in its flash",
+    ),
+    (
+        "media",
+        "BUILD|./FILE|eject",
+        "put a package into the service slot, or take it out",
+    ),
+    (
+        "host",
+        "[RATE|stop|verify]",
+        "the host reads and writes, RATE times a second",
+    ),
+    (
+        "panel",
+        "[A] [FILE.png]",
+        "show a panel, or keep its picture",
+    ),
+    ("timeline", "on|off", "print every event as it happens"),
+    ("help", "", "this list"),
+    ("quit", "", "leave; so do Ctrl-D and Ctrl-C"),
+];
+
+/// The list of all commands.
+pub(super) fn help() -> String {
+    let mut text = "Lines go to the console in front (try: help). A line with a colon is for the \
+                    chassis:\n"
+        .to_owned();
+    for (word, arguments, what) in COMMANDS {
+        let command = format!(":{word} {arguments}");
+        text.push_str(&format!("  {command:<33} {what}\n"));
+    }
+    text.push_str(&format!("builds: {}", builds()));
+    text
+}
+
+/// The builds of the reference firmware that a package can be made of.
+fn builds() -> String {
+    let l3 = firmware::all().iter().filter(|f| f.kind == Kind::L3);
+    let names: Vec<&str> = l3.map(|firmware| firmware.version).collect();
+    names.join(", ")
+}
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +84,7 @@ pub(super) enum Command {
     Insert {
         slot: Slot,
         serial: Option<String>,
+        build: Option<String>,
     },
     Media(Option<String>),
     Host(u32),
@@ -77,9 +134,10 @@ impl Command {
                 warm: rest.len() > 1,
             },
             ("pull", [_]) => Command::Pull(slot(0)?),
-            ("insert", [_] | [_, _]) => Command::Insert {
+            ("insert", [_] | [_, _] | [_, _, _]) => Command::Insert {
                 slot: slot(0)?,
                 serial: rest.get(1).map(|s| (*s).to_owned()),
+                build: rest.get(2).map(|s| (*s).to_owned()),
             },
             ("media", ["eject"]) => Command::Media(None),
             ("media", [what]) => Command::Media(Some((*what).to_owned())),
@@ -109,8 +167,19 @@ impl Command {
                 let parsed = name.to_uppercase().parse();
                 Command::Front(parsed.map_err(|_| format!("there is no board `{name}`"))?)
             }
-            _ => return Err(format!("`:{}` is no command", text.trim())),
+            (name, _) => return Err(complaint(name)),
         })
+    }
+}
+
+/// What is wrong with a command called `name`.
+fn complaint(name: &str) -> String {
+    if let Some((word, arguments, _)) = COMMANDS.iter().find(|(word, ..)| *word == name) {
+        return format!("write it `{}`", format!(":{word} {arguments}").trim_end());
+    }
+    match nearest(name, COMMANDS.iter().map(|(word, ..)| *word)) {
+        Some(meant) => format!("`:{name}` is no command; did you mean `:{meant}`?"),
+        None => format!("`:{name}` is no command; :help lists all"),
     }
 }
 
@@ -145,6 +214,15 @@ mod tests {
             Ok(Command::Insert {
                 slot: slot(1),
                 serial: Some("X1".to_owned()),
+                build: None,
+            }),
+        );
+        check(
+            "insert B X1 2.0",
+            Ok(Command::Insert {
+                slot: slot(1),
+                serial: Some("X1".to_owned()),
+                build: Some("2.0".to_owned()),
             }),
         );
         check(
@@ -155,7 +233,10 @@ mod tests {
             }),
         );
         check("host 0", Err("`0` is no rate from 1 to 10000"));
-        check("pull", Err("`:pull` is no command"));
+        check("pull", Err("write it `:pull A`"));
+        check("quit now", Err("write it `:quit`"));
+        check("pul b", Err("`:pul` is no command; did you mean `:pull`?"));
+        check("zebra", Err("`:zebra` is no command; :help lists all"));
         check("cut q", Err("`q` is neither a board nor `shelf`"));
         check("", Err("a colon wants a command"));
     }

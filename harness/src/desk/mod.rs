@@ -1,7 +1,8 @@
 //! An array at a desk: the consoles of all boards in one terminal, and the buttons of the chassis.
 //!
-//! * [`run`] — reads lines, lets the array live, prints what the boards say.
-//! * `session.rs` — the array and its state directory.
+//! * [`run`] — takes lines, lets the array live, prints what the boards say.
+//! * `session.rs` — the array. `state.rs` — its state directory.
+//! * `input.rs` — where lines come from: a terminal with an editor, a pipe, a signal.
 //! * `command.rs` — the words behind a colon. `glass.rs` — a panel as text.
 //!
 //! At a terminal virtual time follows the clock on the wall; from a pipe each line gets two virtual
@@ -9,91 +10,94 @@
 
 mod command;
 mod glass;
+mod input;
 mod session;
+mod state;
 
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
+use std::io::Write;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use devices::time::Nanos;
 
-use self::command::{Command, HELP};
+use self::command::{Command, help};
+use self::input::{Input, Inputs};
 use self::session::Session;
 use crate::runner::{BenchError, BootRequest};
 
-/// How often a terminal is looked at while nothing is typed.
+/// How often the array moves on while nothing is typed.
 const TICK: Duration = Duration::from_millis(20);
+/// Longest virtual time of one tick: a slow machine lags, and still listens to its operator.
+const TICK_MAX: Nanos = Nanos::from_millis(200);
 /// Virtual time that a line from a pipe gets.
 const LINE_TIME: Nanos = Nanos::from_secs(2);
 
-/// Plays until the operator leaves.
+/// Plays until the operator leaves, or a signal asks for it.
 ///
 /// # Errors
 /// The array cannot be built or run, or the state directory is unusable.
 pub fn run(request: &BootRequest) -> Result<(), BenchError> {
     let mut session = Session::open(request)?;
-    let mut out = io::stdout();
-    let live = io::stdin().is_terminal();
-    say(&mut out, &format!("{}\n{HELP}", session.greeting()));
+    let mut inputs = Inputs::open().map_err(|source| BenchError::Host {
+        what: "lines cannot be read".to_owned(),
+        source,
+    })?;
+    say(&mut inputs, &format!("{}\n{}", session.greeting(), help()));
     session.power_on();
-    session.advance(LINE_TIME, &mut out)?;
-    if live {
-        at_terminal(&mut session, &mut out)
+    session.advance(LINE_TIME, &mut inputs)?;
+    say(&mut inputs, &session.status());
+    let left = if inputs.live() {
+        live(&mut session, &mut inputs)
     } else {
-        from_pipe(&mut session, &mut out)
-    }
+        line_by_line(&mut session, &mut inputs)
+    };
+    inputs.close();
+    left
 }
 
-fn from_pipe(session: &mut Session, out: &mut impl Write) -> Result<(), BenchError> {
-    for line in io::stdin().lock().lines().map_while(Result::ok) {
-        say(out, &format!("> {line}"));
-        if !obey(session, &line, out)? {
+fn line_by_line(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchError> {
+    while let Ok(Input::Line(line)) = inputs.next(session.front()) {
+        say(inputs, &format!("> {line}"));
+        if !obey(session, &line, inputs)? {
             return Ok(());
         }
-        session.advance(LINE_TIME, out)?;
+        session.advance(LINE_TIME, inputs)?;
     }
     Ok(())
 }
 
-fn at_terminal(session: &mut Session, out: &mut impl Write) -> Result<(), BenchError> {
-    let (sender, lines) = channel();
-    // Ends with the process: nothing else can end a thread that reads a terminal.
-    thread::spawn(move || {
-        for line in io::stdin().lock().lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    let (begin, from) = (Instant::now(), session.now());
+fn live(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchError> {
+    let mut last = Instant::now();
     loop {
-        match lines.recv_timeout(TICK) {
-            Ok(line) if !obey(session, &line, out)? => return Ok(()),
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        match inputs.next_within(session.front(), TICK) {
+            Ok(Input::Line(line)) if !obey(session, &line, inputs)? => return Ok(()),
+            Ok(Input::Line(_)) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        let wall = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let due = (from + Nanos(wall)).saturating_sub(session.now());
-        session.advance(due, out)?;
+        let wall = last.elapsed();
+        last = Instant::now();
+        let wall = Nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
+        session.advance(wall.min(TICK_MAX), inputs)?;
     }
 }
 
 /// Does what a line says; false when the operator leaves.
 fn obey(session: &mut Session, line: &str, out: &mut impl Write) -> Result<bool, BenchError> {
     let Some(words) = line.strip_prefix(':') else {
-        session.type_line(line);
+        if let Err(problem) = session.type_line(line) {
+            say(out, &format!("nobody reads this: {problem}"));
+        }
         return Ok(true);
     };
     match Command::parse(words) {
         Ok(Command::Quit) => return Ok(false),
-        Ok(Command::Help) => say(out, HELP),
+        Ok(Command::Help) => say(out, &help()),
         Ok(command) => match session.obey(&command) {
             Ok(answer) if answer.is_empty() => {}
             Ok(answer) => say(out, &answer),
             Err(problem) => say(out, &format!("cannot: {problem}")),
         },
-        Err(problem) => say(out, &format!("{problem}; try :help")),
+        Err(problem) => say(out, &problem),
     }
     Ok(true)
 }

@@ -1,13 +1,9 @@
-//! The array on the desk, and what is kept of it between runs.
-//!
-//! The state directory holds the media (flash chips by serial number, member disks) and `array.json`,
-//! which says what belongs to which slot. Media are written through at once; `array.json` is written
-//! last when a state is made and replaced as a whole, so that a kill at any moment loses nothing.
+//! The array on the desk, and the buttons of its chassis.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use devices::board_control::ResetReason;
 use devices::power::Shape;
@@ -15,10 +11,10 @@ use devices::time::Nanos;
 use emulator::array::{Array, PowerDomain, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::rig::{Rig, Slot, Unit};
-use serde::{Deserialize, Serialize};
 
 use super::command::Command;
 use super::glass;
+use super::state::{SERIAL_MAX, StateFolder, is_serial};
 use crate::golden::Panel;
 use crate::host::{Host, Plan, Timing};
 use crate::provision;
@@ -28,21 +24,9 @@ use crate::scenario::contents::{
 };
 use crate::stage::{Declared, Stage};
 
-const KEPT: &str = "array.json";
 const PANEL_WIDTH: usize = 256;
 const PANEL_HEIGHT: u32 = 128;
 const BLOCK_BYTES: usize = 4096;
-/// Longest `array.json` worth reading.
-const KEPT_BYTES_MAX: u64 = 64 << 10;
-
-/// What is written beside the media.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Kept {
-    rig: Rig,
-    /// Serial number of the board in each slot; nothing: empty.
-    boards: Vec<Option<String>>,
-}
 
 /// An array somebody sits at.
 #[derive(Debug)]
@@ -50,6 +34,9 @@ pub(super) struct Session {
     stage: Stage,
     rig: Rig,
     storage: Storage,
+    folder: Option<StateFolder>,
+    /// What is in the flash of a new board.
+    firmware: Build,
     front: usize,
     shown: Vec<usize>,
     seen: usize,
@@ -74,60 +61,58 @@ fn unusable(error: WiringError) -> BenchError {
     }
 }
 
-/// What a serial number may be: it is part of the names of files.
-fn is_serial(text: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-    !text.is_empty() && text.len() <= 16 && text.chars().all(plain)
-}
-
 impl Session {
     pub(super) fn open(request: &BootRequest) -> Result<Session, BenchError> {
         let rig = &request.rig;
-        let (storage, kept) = match &request.state {
-            None => (Storage::Memory, None),
-            Some(folder) => {
-                fs::create_dir_all(folder).map_err(|source| BenchError::Host {
-                    what: format!("the state directory {} cannot be made", folder.display()),
-                    source,
-                })?;
-                (Storage::Folder(folder.clone()), read_kept(folder, rig)?)
+        let (folder, kept) = match &request.state {
+            None => (None, None),
+            Some(path) => {
+                let (folder, kept) = StateFolder::open(path, rig)?;
+                (Some(folder), kept)
             }
         };
-        if let (Some(folder), None) = (&request.state, &kept) {
-            discard_unfinished(folder);
-        }
+        let storage = folder.as_ref().map_or(Storage::Memory, |folder| {
+            Storage::Folder(folder.path.clone())
+        });
         let rom = provision::rom(rig).map_err(broken)?;
         let mut array = Array::of_rig(rig, rom, &storage, request.seed).map_err(unusable)?;
-        let boards = match &kept {
-            Some(kept) => kept.boards.clone(),
-            None => rig.slots().map(|slot| Some(rig.serial(slot))).collect(),
-        };
-        if kept.is_none() {
+        let mut pulled = BTreeMap::new();
+        if let Some(kept) = &kept {
+            for (slot, serial) in kept.boards.iter().enumerate() {
+                let Some(serial) = serial else { continue };
+                let controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
+                array.insert(slot, controller).map_err(broken)?;
+            }
+            for serial in &kept.desk {
+                let controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
+                pulled.insert(serial.clone(), controller);
+            }
+        } else {
             let package = ArrayContents::Package(package(&request.firmware));
             provision::fill_shelf(&mut array.shared_mut().shelf, &package, request.seed)
                 .map_err(broken)?;
-        }
-        for (slot, serial) in boards.iter().enumerate() {
-            let Some(serial) = serial else { continue };
-            let mut controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
-            if kept.is_none() {
+            for (position, slot) in rig.slots().enumerate() {
+                let serial = rig.serial(slot);
+                let mut controller = Controller::blank(rig, &serial, &storage).map_err(unusable)?;
                 let flash = flash(&request.firmware);
                 provision::fill_flash(&mut controller, &flash, rig, request.seed)
                     .map_err(broken)?;
+                array.insert(position, controller).map_err(broken)?;
             }
-            array.insert(slot, controller).map_err(broken)?;
         }
-        let slots = boards.len();
+        let slots = rig.slots().count();
         let host = Host::new(slots, Timing::default(), BLOCK_BYTES);
         let session = Session {
             stage: Stage::new(array, rig.clone(), host, Declared::default()),
             rig: rig.clone(),
             storage,
+            folder,
+            firmware: request.firmware.clone(),
             front: 0,
             shown: vec![0; slots],
             seen: 0,
             timeline: false,
-            pulled: BTreeMap::new(),
+            pulled,
             seed: request.seed,
         };
         session.keep()?;
@@ -135,15 +120,11 @@ impl Session {
     }
 
     pub(super) fn greeting(&self) -> String {
-        let kept = match &self.storage {
-            Storage::Memory => "nothing is kept".to_owned(),
-            Storage::Folder(folder) => format!("media are kept in {}", folder.display()),
+        let kept = match &self.folder {
+            None => "nothing is kept; --state DIR keeps it".to_owned(),
+            Some(folder) => format!("all is kept in {}", folder.path.display()),
         };
-        format!(
-            "rig {}: {} controller slots; {kept}",
-            self.rig.name,
-            self.rig.slots().count()
-        )
+        format!("rig {}: {}; {kept}", self.rig.name, self.rig.about)
     }
 
     pub(super) fn now(&self) -> Nanos {
@@ -154,13 +135,26 @@ impl Session {
         self.stage.array.power_on(PowerDomain::CHASSIS);
     }
 
-    pub(super) fn type_line(&mut self, line: &str) {
-        let now = self.now();
-        if let Ok(board) = self.stage.array.board_mut(self.front) {
-            board
-                .console_mut()
-                .type_bytes(now, format!("{line}\n").as_bytes());
+    /// Letter of the console in front.
+    pub(super) fn front(&self) -> char {
+        emulator::array::slot_letter(self.front)
+    }
+
+    /// Types a line at the console in front; says why nobody will read it, if so.
+    pub(super) fn type_line(&mut self, line: &str) -> Result<(), String> {
+        let (now, letter) = (self.now(), self.front());
+        let board = self.stage.array.board_mut(self.front);
+        let board = board.map_err(|error| error.to_string())?;
+        if board.controller().is_none() {
+            return Err(format!("slot {letter} is empty; :insert {letter}"));
         }
+        if !board.powered() {
+            return Err(format!("{letter} has no power; :on {letter}"));
+        }
+        board
+            .console_mut()
+            .type_bytes(now, format!("{line}\n").as_bytes());
+        Ok(())
     }
 
     /// Lets virtual time pass and prints what was said meanwhile.
@@ -220,7 +214,11 @@ impl Session {
                 self.keep().map_err(|e| text(&e))?;
                 return Ok(format!("pulled {serial}"));
             }
-            Command::Insert { slot, serial } => self.insert(*slot, serial.as_deref())?,
+            Command::Insert {
+                slot,
+                serial,
+                build,
+            } => return self.insert(*slot, serial.as_deref(), build.as_deref()),
             Command::Media(what) => {
                 let media = &mut self.stage.array.shared_mut().media;
                 match what {
@@ -289,35 +287,84 @@ impl Session {
         })
     }
 
-    fn insert(&mut self, slot: Slot, serial: Option<&str>) -> Result<(), String> {
+    fn insert(
+        &mut self,
+        slot: Slot,
+        serial: Option<&str>,
+        build: Option<&str>,
+    ) -> Result<String, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
         let position = self.position(slot)?;
-        let serial = match serial {
-            Some(serial) => serial.to_owned(),
-            None => self
-                .pulled
-                .keys()
-                .next()
-                .cloned()
-                .ok_or("no board lies on the desk; name a serial number")?,
+        let boards = || self.stage.array.boards().iter();
+        if boards()
+            .nth(position)
+            .is_some_and(|b| b.controller().is_some())
+        {
+            return Err(format!("slot {slot} is taken; :pull {slot} first"));
+        }
+        let mut lying = self.pulled.keys();
+        let serial = match (serial, lying.next(), lying.next()) {
+            (Some(serial), ..) => serial.to_owned(),
+            (None, Some(only), None) => only.clone(),
+            (None, None, _) => return Err("no board lies on the desk; name a serial number".into()),
+            (None, ..) => {
+                let all: Vec<&str> = self.pulled.keys().map(String::as_str).collect();
+                return Err(format!("which of {}?", all.join(", ")));
+            }
         };
         if !is_serial(&serial) {
-            return Err("a serial number is at most 16 letters, digits and dashes".to_owned());
+            return Err(format!(
+                "a serial number is at most {SERIAL_MAX} letters, digits and dashes"
+            ));
         }
-        let controller = match self.pulled.remove(&serial) {
-            Some(controller) => controller,
-            None => {
-                Controller::blank(&self.rig, &serial, &self.storage).map_err(|e| e.to_string())?
+        let fitted = boards().position(|b| b.controller().is_some_and(|c| c.serial == serial));
+        if let Some(other) = fitted {
+            let other = emulator::array::slot_letter(other);
+            return Err(format!("{serial} is in slot {other}"));
+        }
+        let (controller, what) = match (self.pulled.remove(&serial), build) {
+            (Some(controller), None) => (controller, "as it was pulled".to_owned()),
+            (Some(controller), Some(_)) => {
+                self.pulled.insert(serial.clone(), controller);
+                return Err(format!(
+                    "{serial} is no new board; its flash holds what it holds"
+                ));
             }
+            (None, build) => self.new_board(&serial, build)?,
         };
         self.stage
             .array
             .insert(position, controller)
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| text(&e))?;
         self.stage.array.power_on(PowerDomain::board(position));
-        self.keep().map_err(|e| e.to_string())
+        self.keep().map_err(|e| text(&e))?;
+        Ok(format!("{serial} is in slot {slot}, {what}"))
     }
 
-    fn status(&self) -> String {
+    /// A board that was never here before.
+    fn new_board(&self, serial: &str, build: Option<&str>) -> Result<(Controller, String), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        if let Some(folder) = &self.folder {
+            folder.discard_board(serial).map_err(|e| text(&e))?;
+        }
+        let build = match build {
+            Some("blank") => None,
+            Some(build) => {
+                Some(Build::parse(build, Path::new("")).map_err(|(w, r)| format!("{w}; {r}"))?)
+            }
+            None => Some(self.firmware.clone()),
+        };
+        let mut controller =
+            Controller::blank(&self.rig, serial, &self.storage).map_err(|e| text(&e))?;
+        let Some(build) = build else {
+            return Ok((controller, "new, its flash blank".to_owned()));
+        };
+        provision::fill_flash(&mut controller, &flash(&build), &self.rig, self.seed)
+            .map_err(|e| text(&e))?;
+        Ok((controller, format!("new, with {build} in its flash")))
+    }
+
+    pub(super) fn status(&self) -> String {
         let mut lines = Vec::new();
         for (slot, (board, view)) in self
             .stage
@@ -347,10 +394,15 @@ impl Session {
             self.stage.host.problems().len(),
         ));
         lines.push(format!(
-            "shelf: {:?}; virtual time {} s",
+            "shelf: {:?}; virtual time {}.{:03} s",
             self.stage.array.shared().shelf.status().state,
-            self.now()
+            self.now().0 / 1_000_000_000,
+            self.now().0 / 1_000_000 % 1000,
         ));
+        if !self.pulled.is_empty() {
+            let lying: Vec<&str> = self.pulled.keys().map(String::as_str).collect();
+            lines.push(format!("on the desk: {}", lying.join(", ")));
+        }
         lines.join("\n")
     }
 
@@ -373,97 +425,16 @@ impl Session {
         Ok(format!("wrote {file}"))
     }
 
-    /// Writes which board is in which slot.
+    /// Writes down which boards there are.
     fn keep(&self) -> Result<(), BenchError> {
-        let Storage::Folder(folder) = &self.storage else {
+        let Some(folder) = &self.folder else {
             return Ok(());
         };
         let boards = self.stage.array.boards().iter();
         let boards = boards
             .map(|board| board.controller().map(|c| c.serial.clone()))
             .collect();
-        let kept = Kept {
-            rig: self.rig.clone(),
-            boards,
-        };
-        let text = serde_json::to_vec_pretty(&kept).map_err(broken)?;
-        let (new, path) = (folder.join("array.json.new"), folder.join(KEPT));
-        let problem = |source| BenchError::Host {
-            what: format!("{} cannot be written", path.display()),
-            source,
-        };
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(problem)
-    }
-}
-
-/// What the state directory says, if it says anything.
-fn read_kept(folder: &Path, rig: &Rig) -> Result<Option<Kept>, BenchError> {
-    let path = folder.join(KEPT);
-    let complain = |what: &str, remedy: &str| BenchError::State {
-        what: format!("{}: {what}; {remedy}", path.display()),
-    };
-    let long = fs::metadata(&path).is_ok_and(|file| file.len() > KEPT_BYTES_MAX);
-    let text = match fs::read(&path) {
-        Ok(text) if !long => text,
-        Ok(_) => {
-            return Err(complain(
-                "it is no state of an array",
-                "name another directory",
-            ));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(complain(
-                &error.to_string(),
-                "mend it or name another directory",
-            ));
-        }
-    };
-    let kept: Kept = serde_json::from_slice(&text).map_err(|error| {
-        complain(
-            &error.to_string(),
-            "name another directory, or delete this one",
-        )
-    })?;
-    if !kept.boards.iter().flatten().all(|serial| is_serial(serial)) {
-        return Err(complain(
-            "a serial number in it is none",
-            "name another directory, or delete this one",
-        ));
-    }
-    if kept.rig != *rig || kept.boards.len() != rig.slots().count() {
-        return Err(complain(
-            "it belongs to another rig",
-            "boot that rig, or name another directory",
-        ));
-    }
-    Ok(Some(kept))
-}
-
-/// Removes the media of a state whose making was cut short: only files that a state has.
-fn discard_unfinished(folder: &Path) {
-    let ours = |path: &PathBuf| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("");
-        name.starts_with("flash-AB1-")
-            || name
-                .strip_prefix("disk-")
-                .is_some_and(|n| n.parse::<u32>().is_ok())
-    };
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for path in entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(ours)
-    {
-        // What cannot be removed is complained about when it is opened.
-        let _ = fs::remove_file(path);
+        folder.write(&self.rig, boards, self.pulled.keys().cloned().collect())
     }
 }
 

@@ -126,6 +126,9 @@ impl FileError {
         };
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_links(false)
+            // A name broken at its dash cannot be pasted.
+            .with_word_separator(textwrap::WordSeparator::AsciiSpace)
+            .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
             .with_width(WIDTH);
         let mut out = String::new();
         for problem in self.problems.iter().take(PROBLEMS_SHOWN) {

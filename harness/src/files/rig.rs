@@ -16,7 +16,7 @@ use crate::firmware;
 pub const ROM_BYTES: u64 = 64 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 4] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 6] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -24,6 +24,14 @@ pub const BUILT_IN_RIGS: [(&str, &str); 4] = [
         include_str!("../../rigs/same-chip-pair.toml"),
     ),
     ("triple", include_str!("../../rigs/triple.toml")),
+    (
+        "single-signed",
+        include_str!("../../rigs/single-signed.toml"),
+    ),
+    (
+        "single-big-chip",
+        include_str!("../../rigs/single-big-chip.toml"),
+    ),
 ];
 
 /// The names of the rigs that come with the bench.
@@ -48,11 +56,13 @@ pub fn load_rig(name: &str, folder: &Path) -> Result<Rig, FileError> {
         }),
         None => {
             let remedy = match nearest(name, built_in_rig_names()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
+                Some(meant) => {
+                    format!("did you mean `{meant}`? `arraybench boot --list` shows all")
+                }
                 None => {
                     let known: Vec<&str> = built_in_rig_names().collect();
                     format!(
-                        "rigs of the bench: {}; a file is named by its path",
+                        "rigs of the bench: {}; a file is named by its path, e.g. ./{name}.toml",
                         known.join(", ")
                     )
                 }
@@ -189,6 +199,18 @@ mod tests {
         for name in built_in_rig_names() {
             let rig = load_rig(name, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(rig.name, name);
+        }
+    }
+
+    #[test]
+    fn every_rig_file_is_known_by_name() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rigs");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            let name = file.trim_end_matches(".toml");
+            // That one is there to be read.
+            let known = name == "every-key" || built_in_rig_names().any(|known| known == name);
+            assert!(known, "{name}");
         }
     }
 

@@ -39,6 +39,12 @@ pub enum BenchError {
         /// The file, what is wrong with it, and the remedy.
         what: String,
     },
+    /// Another process has what is needed.
+    #[error("{what}")]
+    Busy {
+        /// What is in use, by whom, and the remedy.
+        what: String,
+    },
     /// The host refused something.
     #[error("{what}")]
     Host {
