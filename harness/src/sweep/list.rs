@@ -100,6 +100,7 @@ pub(super) fn cuts(
                     source,
                     unit: Some(unit),
                     kind: Some(kind),
+                    address: None,
                     nth,
                     shape,
                     seed: devices::power::mix(seed, u64::from(total)),
