@@ -7,7 +7,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 80] = [
+pub const EVENTS: [&str; 81] = [
     // The chassis, and what was done to it.
     "powered-on",
     "power-cut",
@@ -72,6 +72,7 @@ pub const EVENTS: [&str; 80] = [
     "flash-is-newer",
     "reflash-started",
     "reflash-finished",
+    "reflash-failed",
     "reflash-refused",
     "disk-image-published",
     "publish-refused",
