@@ -145,11 +145,19 @@ impl FlashChip {
                 self.medium.write(address, &[byte[0] ^ bit_mask(bit)])?;
             }
             Fault::Dead => self.faults.dead = true,
+            Fault::WrongIdentity => self.faults.wrong_identity = true,
         }
         Ok(())
     }
 
-    /// Removes stuck bits and revives a dead chip. What rotted stays rotten.
+    /// What RDID answers.
+    pub(super) fn identity(&self) -> [u8; 3] {
+        let [manufacturer, family, capacity] = self.part.identity;
+        let off = u8::from(self.faults.wrong_identity);
+        [manufacturer, family, capacity.wrapping_add(off)]
+    }
+
+    /// Removes stuck bits, revives a dead chip and gives one its own identity back. What rotted stays rotten.
     pub fn clear_faults(&mut self) {
         self.faults = Faults::default();
     }

@@ -214,9 +214,9 @@ impl FlashChip {
             Action::ReadStatus => self.read_status(clock, word, outgoing)?,
             Action::ReadIdentity => {
                 let start = usize::try_from(data.position % 3).unwrap_or(0);
-                let identity = self.part.identity.iter().cycle().skip(start);
+                let identity = self.identity().into_iter().cycle().skip(start);
                 for (out, byte) in outgoing.iter_mut().zip(identity) {
-                    *out = *byte;
+                    *out = byte;
                 }
             }
             Action::ReadParameters => {

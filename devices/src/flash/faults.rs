@@ -26,6 +26,8 @@ pub enum Fault {
     },
     /// The chip answers nothing any more: every read is 0xff, every command is lost.
     Dead,
+    /// Another part answers RDID: one of twice the size that the rest of the chip tells.
+    WrongIdentity,
 }
 
 /// Bits of one byte that cannot change.
@@ -40,6 +42,7 @@ struct Stuck {
 pub(super) struct Faults {
     stuck: BTreeMap<u64, Stuck>,
     pub(super) dead: bool,
+    pub(super) wrong_identity: bool,
 }
 
 impl Faults {

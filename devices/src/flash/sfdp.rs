@@ -77,10 +77,16 @@ fn basic(part: &FlashPart) -> [u32; BASIC_DWORDS] {
         erase_type(geometry.sector_bytes(), opcode::SE)
             | erase_type(geometry.block_bytes(), opcode::BE) << 16,
         0,
-        // 10: times of erase types 1 and 2; the longest is twice the typical (factor 0).
-        erase_time(times.sector_erase) << 4 | erase_time(times.block_erase) << 11,
-        // 11: page size, program times, chip erase time; factor 0 as above.
-        geometry.page_bytes().ilog2() << 4
+        // 10: times of erase types 1 and 2, and how many times longer the longest is.
+        longest(times.sector_erase, 5, &ERASE_UNITS).max(longest(
+            times.block_erase,
+            5,
+            &ERASE_UNITS,
+        )) | erase_time(times.sector_erase) << 4
+            | erase_time(times.block_erase) << 11,
+        // 11: page size, program times and how many times longer the longest is, chip erase time.
+        longest(times.page_program, 5, &PAGE_UNITS)
+            | geometry.page_bytes().ilog2() << 4
             | encode(times.page_program, 5, &PAGE_UNITS) << 8
             // A byte takes as long as a page; the field ends at 128 us and then says that.
             | encode(times.page_program, 4, &BYTE_UNITS) << 14
@@ -157,6 +163,17 @@ fn encode(time: Nanos, count_bits: u32, units: &[u64]) -> u32 {
     }
     let last = u32::try_from(units.len().saturating_sub(1)).unwrap_or(0);
     last << count_bits | ((1 << count_bits) - 1)
+}
+
+/// The factor from what [`encode`] makes of a time to the longest it can take, which is
+/// 2 × (factor + 1): the least that covers `time`, or the most there is.
+fn longest(time: Nanos, count_bits: u32, units: &[u64]) -> u32 {
+    let field = encode(time, count_bits, units);
+    let unit = usize::try_from(field >> count_bits).map_or(0, |index| units[index]);
+    let typical = (u64::from(field & ((1 << count_bits) - 1)) + 1) * unit;
+    (0..15)
+        .find(|factor| 2 * (u64::from(*factor) + 1) * typical >= time.0)
+        .unwrap_or(15)
 }
 
 /// The 4-byte address instruction table: READ 13h (bit 0), FAST READ 0Ch (1), PP 12h (6), erase
@@ -279,5 +296,20 @@ mod tests {
         check(1_000 * MILLISECOND, 2 << 5 | 7);
         check(32_000 * MILLISECOND, 3 << 5 | 31);
         check(u64::MAX, 3 << 5 | 31);
+    }
+
+    #[test]
+    fn the_longest_time_covers_what_the_typical_one_cannot_tell() {
+        let check = |page_program, wanted| {
+            let mut part = part(1 << 20);
+            part.timings.page_program = page_program;
+            assert_eq!(bits(dword(&part, BASIC_AT, 11), 0, 3), wanted);
+        };
+        // 32 × 64 us are the most there is as a typical time.
+        check(Nanos::from_micros(2_048), 0);
+        check(Nanos::from_micros(4_096), 0);
+        check(Nanos::from_micros(4_097), 1);
+        check(Nanos::from_millis(20), 4);
+        check(Nanos(u64::MAX), 15);
     }
 }

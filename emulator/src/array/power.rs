@@ -93,6 +93,8 @@ pub struct CutPoint {
     pub unit: Option<u32>,
     /// The kind of operation, or any.
     pub kind: Option<OperationKind>,
+    /// Where in the chip or member disk it begins, or anywhere.
+    pub address: Option<u64>,
     /// Which of the matching operations since arming, from 1.
     pub nth: u64,
     /// How the operation is left.
@@ -115,7 +117,8 @@ impl ArmedCut {
         let point = &self.point;
         let wanted = point.source == source
             && point.unit.is_none_or(|unit| unit == operation.unit)
-            && point.kind.is_none_or(|kind| kind == operation.kind);
+            && point.kind.is_none_or(|kind| kind == operation.kind)
+            && point.address.is_none_or(|at| at == operation.address);
         self.seen += u64::from(wanted);
         wanted && self.seen == point.nth
     }
@@ -145,6 +148,7 @@ mod tests {
             source: Source::Board(0),
             unit: Some(1),
             kind: Some(OperationKind::Program),
+            address: Some(0x100),
             nth: 2,
             shape: Shape::Torn,
             seed: 0,
@@ -154,25 +158,26 @@ mod tests {
             point,
             seen: 0,
         };
-        let operation = |kind, unit| Operation {
+        let operation = |kind, unit, address| Operation {
             kind,
             unit,
-            address: 0,
+            address,
             length: 256,
             begins: Nanos(0),
             ends: Nanos(1),
         };
         let fired: Vec<bool> = [
-            (Source::Board(0), OperationKind::Program, 1),
-            (Source::Board(1), OperationKind::Program, 1),
-            (Source::Board(0), OperationKind::Program, 0),
-            (Source::Board(0), OperationKind::Erase, 1),
-            (Source::Board(0), OperationKind::Program, 1),
-            (Source::Board(0), OperationKind::Program, 1),
+            (Source::Board(0), OperationKind::Program, 1, 0x100),
+            (Source::Board(1), OperationKind::Program, 1, 0x100),
+            (Source::Board(0), OperationKind::Program, 0, 0x100),
+            (Source::Board(0), OperationKind::Erase, 1, 0x100),
+            (Source::Board(0), OperationKind::Program, 1, 0x200),
+            (Source::Board(0), OperationKind::Program, 1, 0x100),
+            (Source::Board(0), OperationKind::Program, 1, 0x100),
         ]
         .into_iter()
-        .map(|(source, kind, unit)| cut.matches(source, &operation(kind, unit)))
+        .map(|(source, kind, unit, at)| cut.matches(source, &operation(kind, unit, at)))
         .collect();
-        assert_eq!(fired, [false, false, false, false, true, false]);
+        assert_eq!(fired, [false, false, false, false, false, true, false]);
     }
 }

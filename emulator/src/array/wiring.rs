@@ -11,7 +11,7 @@ use devices::shelf::{DiskTiming, Level, Region, Shelf, ShelfSettings};
 use thiserror::Error;
 
 use super::{Array, ArrayError, ArrayParts, CrashPolicy};
-use crate::board::Controller;
+use crate::board::{Broken, Controller};
 use crate::rig::{self, BankLetter, Rig};
 
 /// An array cannot be built from a rig.
@@ -81,6 +81,8 @@ impl Controller {
         Ok(Controller {
             serial: serial.to_owned(),
             flash: SpiBus::new(chips),
+            straps: rig.board.strap_bits(),
+            broken: Broken::default(),
         })
     }
 }
@@ -143,7 +145,6 @@ fn identity(rig: &Rig) -> BoardIdentity {
     };
     BoardIdentity {
         ram_mib: rig.board.ram_mib,
-        straps: rig.board.strap_bits(),
         banks: rig.board.flash.bank_table().iter().map(bank).collect(),
         signing_key: rig.board.signing_key_bytes(),
         ..BoardIdentity::default()

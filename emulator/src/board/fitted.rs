@@ -118,8 +118,13 @@ impl Fitted {
         }
     }
 
-    /// What the driver sees of the device in slot `index`.
+    /// What the driver sees of the device in slot `index`; nothing where there is none, or a broken
+    /// one.
     pub(super) fn face(&mut self, index: usize, cores: &mut Cores<'_>) -> Option<Face> {
+        let controller = cores.controller.as_deref();
+        if controller.is_some_and(|c| c.broken.missing.contains(&index)) {
+            return None;
+        }
         let wants_notify = index == CONTROL;
         self.with(index, cores, Show { wants_notify })
     }

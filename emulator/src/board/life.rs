@@ -38,6 +38,9 @@ impl Board {
             shared,
         };
         for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.face.device_id == 0 {
+                continue;
+            }
             let config = self.fitted.face(index, &mut cores).map(|face| face.config);
             if let Some(config) = config.filter(|config| *config != slot.face.config) {
                 slot.face.config = config;
@@ -51,6 +54,7 @@ impl Board {
     pub(crate) fn insert(&mut self, controller: Controller) {
         let identity = &mut self.local.control.identity;
         identity.serial.clone_from(&controller.serial);
+        identity.straps = controller.straps;
         identity.boots = 0;
         self.controller = Some(controller);
     }
@@ -118,6 +122,7 @@ impl Board {
             Reset::Cold
         };
         self.engine.reset(reset, &mut self.slots)?;
+        self.break_rom();
         self.fit_faces(shared);
         self.cpu = Cpu::Live;
         Ok(())

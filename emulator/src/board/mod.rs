@@ -23,7 +23,7 @@ use devices::panel::Framebuffer;
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
-pub use self::controller::Controller;
+pub use self::controller::{Broken, Controller};
 use self::fitted::{Cores, Fitted, LocalCores};
 pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
@@ -149,6 +149,11 @@ impl Board {
         &self.local.panel
     }
 
+    /// The boot ROM as the CPU reads it.
+    pub fn rom(&self) -> Vec<u8> {
+        self.engine.rom()
+    }
+
     /// What running it has cost.
     pub fn counters(&self) -> Counters {
         self.engine.counters()
@@ -181,10 +186,17 @@ impl Board {
         self.fitted.clone_from(&saved.fitted);
         self.local.clone_from(&saved.local);
         self.controller.clone_from(&saved.controller);
+        self.break_rom();
         self.cpu = saved.cpu.clone();
         self.powered = saved.powered;
         self.last_words.clone_from(&saved.last_words);
         Ok(())
+    }
+
+    /// Shows the CPU the boot ROM as it is broken.
+    fn break_rom(&mut self) {
+        let byte = self.controller.as_ref().and_then(|c| c.broken.rom_byte);
+        self.engine.break_rom(byte);
     }
 
     /// When a device of this board next has something to do by itself.

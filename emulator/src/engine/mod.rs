@@ -51,6 +51,12 @@ pub trait Engine: fmt::Debug {
     /// The checkpoint is of another engine or memory size, or the host refuses the state.
     fn restore(&mut self, saved: &SavedEngine) -> Result<(), EngineError>;
 
+    /// The boot ROM as the CPU reads it.
+    fn rom(&self) -> Vec<u8>;
+
+    /// From here on the lowest bit of byte `at` of the boot ROM reads wrong, and no other; `None`: none.
+    fn break_rom(&mut self, at: Option<u16>);
+
     /// What it has cost so far.
     fn counters(&self) -> Counters;
 }

@@ -136,6 +136,8 @@ pub enum Layout {
     Split,
     /// Both banks of L2 on chip 0, both of L3 on chip 1.
     SameChip,
+    /// All banks on chip 0, for a board with one chip.
+    OneChip,
 }
 
 /// The two banks of a level.
@@ -196,6 +198,12 @@ impl Flash {
                 bank(2, B, 0, 0x2_0000, 0x2_0000),
                 bank(3, A, 1, 0, 0x8_0000),
                 bank(3, B, 1, 0x8_0000, 0x8_0000),
+            ],
+            Layout::OneChip => vec![
+                bank(2, A, 0, 0, 0x2_0000),
+                bank(2, B, 0, 0x2_0000, 0x2_0000),
+                bank(3, A, 0, 0x4_0000, 0x6_0000),
+                bank(3, B, 0, 0xa_0000, 0x6_0000),
             ],
         }
     }

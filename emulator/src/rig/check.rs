@@ -184,13 +184,17 @@ impl Rig {
                 found.add(&at("level"), "only levels 2 and 3 have banks", "say 2 or 3");
             }
             if bank.chip >= flash.chips {
+                let remedy = match flash.banks.is_empty() {
+                    true => "say layout = \"one-chip\", or fit another chip with `chips = 2`",
+                    false => "count chips from 0, or fit another with `chips`",
+                };
                 found.add(
                     &at("chip"),
                     format!(
                         "bank {name} is in chip {}, the board has {}",
                         bank.chip, flash.chips
                     ),
-                    "count chips from 0, or fit another with `chips`",
+                    remedy,
                 );
             }
             if bank.size.0 == 0

@@ -1,7 +1,10 @@
-//! What an operator may stop (VC62): never the last controller that serves, and nobody while another
-//! one is still on its way up.
+//! What an operator may do to an array that serves. Stop a controller (VC62): never the last one, and
+//! nobody while another one is still on its way up. Make another version preferred: never one that
+//! would leave versions side by side which nobody declared.
 
 use core::fmt;
+
+use image::Version;
 
 use crate::SLOTS_MAX;
 
@@ -70,6 +73,49 @@ pub fn may_reset_all(controllers: &Controllers) -> Result<(), Refusal> {
     }
 }
 
+/// A controller that would be left with a version that is neither preferred nor the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Where it is.
+    pub slot: u8,
+    /// What it runs.
+    pub version: Version,
+    /// What it should have been upgraded to.
+    pub preferred: Version,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = char::from(b'A'.saturating_add(self.slot));
+        let (version, preferred) = (self.version, self.preferred);
+        write!(
+            f,
+            "controller {letter} runs {version}, not {preferred}; reset it first, or install \
+             {version} again"
+        )
+    }
+}
+
+/// Whether `new` may become the preferred version where `preferred` is it. From then on the two may
+/// run side by side, and nothing else (K4): so whatever is `running` must be one of them.
+pub fn may_prefer(
+    new: Version,
+    preferred: Version,
+    running: impl IntoIterator<Item = (u8, Version)>,
+) -> Result<(), Unfinished> {
+    let mut left = running
+        .into_iter()
+        .filter(|(_, version)| *version != new && *version != preferred);
+    match left.next() {
+        None => Ok(()),
+        Some((slot, version)) => Err(Unfinished {
+            slot,
+            version,
+            preferred,
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,8 +166,37 @@ mod tests {
     }
 
     #[test]
+    fn a_third_version_waits_for_the_end_of_an_upgrade() {
+        let version = |text: &str| text.parse().unwrap();
+        let check = |new, preferred, running: [&str; 2], wanted: Option<u8>| {
+            let running = (0..).zip(running.map(version));
+            let found = may_prefer(version(new), version(preferred), running);
+            assert_eq!(
+                found.err().map(|left| left.slot),
+                wanted,
+                "{new} {preferred}"
+            );
+        };
+        check("2.0", "1.0", ["1.0", "1.0"], None);
+        check("1.1", "2.0", ["2.0", "1.0"], Some(1));
+        check("1.1", "2.0", ["1.0", "1.0"], Some(0));
+        // Back to where it came from, or once more forward.
+        check("1.0", "2.0", ["2.0", "1.0"], None);
+        check("2.0", "2.0", ["2.0", "1.0"], Some(1));
+    }
+
+    #[test]
     fn refusals_name_the_controller() {
         let text = Refusal::NotOperational(1).to_string();
         assert_eq!(text, "controller B is not operational");
+        let left = Unfinished {
+            slot: 1,
+            version: "1.0".parse().unwrap(),
+            preferred: "2.0".parse().unwrap(),
+        };
+        assert_eq!(
+            left.to_string(),
+            "controller B runs 1.0, not 2.0; reset it first, or install 1.0 again"
+        );
     }
 }

@@ -11,6 +11,8 @@ use crate::version::VersionError;
 pub enum Defect {
     /// The medium did not deliver the bytes.
     Unreadable,
+    /// The chip it lies in drives no line: to a reader that looks like an erased one.
+    NoAnswer,
     /// Nothing there: the header's place is erased.
     Blank,
     /// The bytes end before the header does.
@@ -73,6 +75,7 @@ impl Defect {
     pub fn as_str(&self) -> &'static str {
         match self {
             Defect::Unreadable => "unreadable",
+            Defect::NoAnswer => "no-answer",
             Defect::Blank => "blank",
             Defect::Truncated => "truncated",
             Defect::Magic => "wrong-magic",
@@ -101,6 +104,7 @@ impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Defect::Unreadable => f.write_str("the image cannot be read"),
+            Defect::NoAnswer => f.write_str("the chip it lies in does not answer"),
             Defect::Blank => f.write_str("there is no image: the header is erased"),
             Defect::Truncated => f.write_str("the image ends within its header"),
             Defect::Magic => f.write_str("magic: this is not a firmware image"),

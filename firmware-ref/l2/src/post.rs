@@ -4,7 +4,7 @@
 use core::fmt;
 
 use runtime::board_control::BoardControl;
-use runtime::spi_flash::{ChipFacts, probe};
+use runtime::spi_flash::{ChipFacts, MOST_CHIPS, probe};
 use runtime::{SpiController, ram, rom};
 
 use crate::Build;
@@ -65,30 +65,31 @@ pub(crate) fn run(
     let Some(flash) = flash else {
         return Verdict::Failed(Unit::FlashController);
     };
-    let mut chips = [ChipFacts::SILENT; 2];
-    if probe(flash, control, &mut chips).is_err() {
+    let mut chips = [ChipFacts::SILENT; MOST_CHIPS];
+    let fitted = usize::from(flash.chips()).min(MOST_CHIPS);
+    let Some(chips) = chips.get_mut(..fitted) else {
+        return Verdict::Failed(Unit::FlashController);
+    };
+    if probe(flash, control, chips).is_err() {
         return Verdict::Failed(Unit::FlashController);
     }
-    let (verdict, silent) = judge(&chips);
-    for (chip, _) in silent.iter().enumerate().filter(|(_, silent)| **silent) {
+    for (chip, _) in chips.iter().enumerate().filter(|(_, f)| !f.answers()) {
         control.trace(format_args!("post-degraded unit={}", Unit::FlashChip(chip)));
     }
-    verdict
+    judge(chips)
 }
 
 /// A chip that answers wrongly cannot be trusted with a re-flash: the board must not go on. A chip
 /// that does not answer at all is what the second chip is there for (VC20, VC21); it is only noted.
-fn judge(chips: &[ChipFacts; 2]) -> (Verdict, [bool; 2]) {
-    let silent = chips.map(|facts| !facts.answers());
+fn judge(chips: &[ChipFacts]) -> Verdict {
     let wrong = chips
         .iter()
         .position(|facts| facts.answers() && !facts.is_sound());
-    let verdict = match wrong {
+    match wrong {
         Some(chip) => Verdict::Failed(Unit::FlashChip(chip)),
-        None if silent == [true; 2] => Verdict::Failed(Unit::FlashController),
-        None => Verdict::Passed,
-    };
-    (verdict, silent)
+        None if chips.iter().any(ChipFacts::answers) => Verdict::Passed,
+        None => Verdict::Failed(Unit::FlashController),
+    }
 }
 
 #[cfg(test)]
@@ -106,15 +107,18 @@ mod tests {
             ..good
         };
         let dead = ChipFacts::SILENT;
-        let check = |chips: [ChipFacts; 2], wanted| {
-            assert_eq!(judge(&chips).0, wanted, "{chips:?}");
+        let check = |chips: &[ChipFacts], wanted| {
+            assert_eq!(judge(chips), wanted, "{chips:?}");
         };
-        check([good, good], Verdict::Passed);
-        check([good, dead], Verdict::Passed);
-        check([dead, good], Verdict::Passed);
-        check([dead, dead], Verdict::Failed(Unit::FlashController));
-        check([good, wrong], Verdict::Failed(Unit::FlashChip(1)));
-        check([wrong, dead], Verdict::Failed(Unit::FlashChip(0)));
-        assert_eq!(judge(&[dead, good]).1, [true, false]);
+        check(&[good, good], Verdict::Passed);
+        check(&[good, dead], Verdict::Passed);
+        check(&[dead, good], Verdict::Passed);
+        check(&[dead, dead], Verdict::Failed(Unit::FlashController));
+        check(&[good, wrong], Verdict::Failed(Unit::FlashChip(1)));
+        check(&[wrong, dead], Verdict::Failed(Unit::FlashChip(0)));
+        // A board may have one chip only, or a controller without any.
+        check(&[good], Verdict::Passed);
+        check(&[dead], Verdict::Failed(Unit::FlashController));
+        check(&[], Verdict::Failed(Unit::FlashController));
     }
 }

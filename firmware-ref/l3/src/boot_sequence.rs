@@ -12,7 +12,7 @@ use system_area::{BlockDevice, Condition, HOST_VOLUME_START};
 use crate::hardware::{Hardware, Memory};
 use crate::picture::Phase;
 use crate::publish::{self, SYSTEM_AREA_LOCK};
-use crate::reflash::{self, Target};
+use crate::reflash::{self, Problem, Target};
 use crate::source::{Store, declaration};
 use crate::{Build, Running, download};
 
@@ -273,17 +273,21 @@ fn reflash(
         control.trace(format_args!("reflash-refused cause=unreadable"));
         return "reflash-refused";
     };
-    hardware.show(Phase::Reflashing, running, None);
-    control.trace(format_args!(
-        "reflash-started level={level} bank={bank} version={version}"
-    ));
+    let begin = || {
+        hardware.show(Phase::Reflashing, running, None);
+        control.trace(format_args!(
+            "reflash-started level={level} bank={bank} version={version}"
+        ));
+    };
+    let package = (reader, part);
     match reflash::run(
         build,
         hardware,
         running,
         target,
-        (reader, part),
+        package,
         memory.work,
+        begin,
     ) {
         Ok(_) => {
             control.trace(format_args!(
@@ -292,9 +296,13 @@ fn reflash(
             control.trace(format_args!("reset-requested cause=reflash"));
             control.reset(ResetKind::Cold)
         }
-        Err(error) => {
+        Err(Problem::Refused(error)) => {
             control.trace(format_args!("reflash-refused cause={}", error.as_str()));
             "reflash-refused"
+        }
+        Err(Problem::Failed(error)) => {
+            control.trace(format_args!("reflash-failed cause={}", error.as_str()));
+            "reflash-failed"
         }
     }
 }

@@ -4,7 +4,7 @@ use core::cell::{OnceCell, RefCell};
 use core::fmt;
 
 use boot::{Bank, Level};
-use image::Requirements;
+use image::{Defect, Requirements};
 use runtime::block::{Disk, SECTOR_BYTES};
 use runtime::board_control::BoardControl;
 use runtime::console::Console;
@@ -78,6 +78,13 @@ impl Hardware {
             .get_or_init(|| SpiController::open(number::FLASH).ok());
         let place = next_level::place(self.control.identity(), level, bank)?;
         Some(Flash::new(flash.as_ref()?, &self.control, place))
+    }
+
+    /// What is wrong with a bank, once its chip was asked whether it is there at all.
+    pub(crate) fn heard(&self, level: Level, bank: Bank, found: Defect) -> Defect {
+        let flash = self.flash.get().and_then(Option::as_ref);
+        let place = next_level::place(self.control.identity(), level, bank);
+        next_level::heard(&self.control, flash, place, found)
     }
 
     /// What an image of `level` must be to be stored and run here.

@@ -1,12 +1,14 @@
 //! `boot -i`: from service media into the array, step by step between everything else.
 
-use system_area::{Condition, Install, InstallError, Progress};
+use cluster::interlock::{Unfinished, may_prefer};
+use image::Package;
+use system_area::{Catalogue, Condition, Install, InstallError, Progress};
 
 use crate::application::Context;
 use crate::chassis::Chassis;
 use crate::host_port::HostPort;
 use crate::publish::{PACKAGE_NAME, SYSTEM_AREA_LOCK, new_catalogue};
-use crate::source::{declaration, look, media};
+use crate::source::{declaration, l3_version, look, media};
 use runtime::board_control::LockAction;
 use system_area::BlockDevice;
 
@@ -29,6 +31,22 @@ pub(crate) enum Refusal {
     Unreachable,
     /// What is there would be lost.
     Invalid(&'static str),
+    /// A version that runs would be declared no more.
+    Unfinished(Unfinished),
+}
+
+impl Refusal {
+    /// The word used in traces: `cause=…`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Running => "installing",
+            Refusal::NoMedium => "no-media",
+            Refusal::Locked => "locked",
+            Refusal::Unreachable => "disk-unreachable",
+            Refusal::Invalid(_) => "disk-image-invalid",
+            Refusal::Unfinished(_) => "upgrade-unfinished",
+        }
+    }
 }
 
 impl core::fmt::Display for Refusal {
@@ -42,6 +60,7 @@ impl core::fmt::Display for Refusal {
                 f,
                 "the system area is not usable ({cause}); boot -i -f overwrites it"
             ),
+            Refusal::Unfinished(left) => write!(f, "refused: an upgrade is unfinished: {left}"),
         }
     }
 }
@@ -53,7 +72,26 @@ impl Installation {
 
     /// Begins; the answer to the operator comes from [`Installation::step`]. `force` gives up what an
     /// unusable system area may hold.
-    pub(crate) fn begin(&mut self, context: &mut Context<'_>, force: bool) -> Result<(), Refusal> {
+    pub(crate) fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        chassis: &Chassis,
+        force: bool,
+    ) -> Result<(), Refusal> {
+        let begun = self.try_begin(context, chassis, force);
+        if let Err(refusal) = begun {
+            let control = &context.hardware.control;
+            control.trace(format_args!("package-refused cause={}", refusal.as_str()));
+        }
+        begun
+    }
+
+    fn try_begin(
+        &mut self,
+        context: &mut Context<'_>,
+        chassis: &Chassis,
+        force: bool,
+    ) -> Result<(), Refusal> {
         let hardware = context.hardware;
         if self.is_running() {
             return Err(Refusal::Running);
@@ -73,7 +111,11 @@ impl Installation {
             Condition::Invalid(damage) => Err(Refusal::Invalid(damage.as_str())),
             Condition::Unreachable => Err(Refusal::Unreachable),
         };
-        match found {
+        let allowed = found.and_then(|catalogue| {
+            let judged = judge(context, chassis, &catalogue);
+            judged.map_err(Refusal::Unfinished).map(|()| catalogue)
+        });
+        match allowed {
             Ok(catalogue) => {
                 let now_s = control.calendar_s();
                 self.install = Some(Install::new(catalogue, PACKAGE_NAME, now_s));
@@ -128,6 +170,38 @@ impl Installation {
             }
         }
     }
+}
+
+/// Whether the package on service media leaves every controller with a version that is declared. One
+/// that cannot be read is refused later, with what is wrong with it.
+fn judge(
+    context: &Context<'_>,
+    chassis: &Chassis,
+    catalogue: &Catalogue,
+) -> Result<(), Unfinished> {
+    let hardware = context.hardware;
+    let alone = chassis.slots().count() == 1;
+    if alone || hardware.control.identity().straps.baseline_no_compare() {
+        return Ok(());
+    }
+    let Some(preferred) = catalogue.preferred().map(|entry| entry.package) else {
+        return Ok(());
+    };
+    let Ok(package) = Package::read(&mut media(hardware)) else {
+        return Ok(());
+    };
+    let (Some(new), Some(now)) = (l3_version(&package), l3_version(&preferred)) else {
+        return Ok(());
+    };
+    if package == preferred {
+        // It stays what it is, and so does the one before it.
+        return Ok(());
+    }
+    let operational = chassis
+        .slots()
+        .filter(|slot| chassis.cluster().is_operational(*slot));
+    let running = operational.filter_map(|slot| Some((slot, chassis.cluster().version_of(slot)?)));
+    may_prefer(new, now, running)
 }
 
 fn release(context: &Context<'_>) {

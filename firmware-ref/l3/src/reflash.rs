@@ -18,7 +18,17 @@ pub(crate) struct Target {
     pub(crate) version: Version,
 }
 
-/// Re-flashes. The bank holds the image and is the newest when this succeeds.
+/// Why an image is not in the bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// It must not be stored. Nothing was erased.
+    Refused(ReflashError),
+    /// It could not be stored. The bank is not valid.
+    Failed(ReflashError),
+}
+
+/// Re-flashes. The bank holds the image and is the newest when this succeeds. `begin` is called
+/// once the image is known to be one that may run here, and before anything is erased.
 pub(crate) fn run(
     build: &Build,
     hardware: &Hardware,
@@ -26,7 +36,8 @@ pub(crate) fn run(
     target: &Target,
     (package, part): (PackageReader<'_>, &Part),
     work: &mut [u8],
-) -> Result<ImageHeader, ReflashError> {
+    begin: impl FnOnce(),
+) -> Result<ImageHeader, Problem> {
     let requirements = hardware.requirements(target.level);
     let booted = match target.level {
         Level::L2 => &running.l2,
@@ -38,7 +49,10 @@ pub(crate) fn run(
         // The bank that booted is the newest, so one more is more than any.
         record: booted.record.next(hardware.control.calendar_s()),
     };
-    let bank = |bank| hardware.bank(target.level, bank).ok_or(ReflashError::Erase);
+    let bank = |bank| {
+        let found = hardware.bank(target.level, bank);
+        found.ok_or(Problem::Refused(ReflashError::Erase))
+    };
     let strategy = match build.flaw {
         Some(Flaw::Brick) => Strategy::EraseBothFirst {
             booted: bank(target.bank.other())?,
@@ -46,5 +60,9 @@ pub(crate) fn run(
         _ => Strategy::Careful,
     };
     let source = PartReader::new(package, part);
-    Reflash::new(order, strategy, source, bank(target.bank)?, work).run()
+    let mut reflash = Reflash::new(order, strategy, source, bank(target.bank)?, work);
+    // The first step checks the source, and nothing else.
+    let _checked = reflash.step().map_err(Problem::Refused)?;
+    begin();
+    reflash.run().map_err(Problem::Failed)
 }

@@ -14,7 +14,7 @@ use boot::{Bank, Level, NoValid, Selection, choose, inspect, load};
 use image::{Defect, HEADER_SIZE, ImageHeader, Requirements, Trust};
 use runtime::board_control::BoardControl;
 use runtime::handoff::{Choice, Handoff, Reason};
-use runtime::spi_flash::read_regions;
+use runtime::spi_flash::{answers, read_regions};
 use runtime::{BankName, BankPlace, Identity, SpiController, number, ram};
 
 use crate::staged::Staged;
@@ -126,7 +126,13 @@ pub fn select(
     let a_holds = inspected.next().unwrap_or(missing);
     let b_holds = inspected.next().unwrap_or(missing);
     drop(inspected);
-    let selection = choose(a_holds, b_holds)?;
+    let selection = choose(a_holds, b_holds).map_err(|why| {
+        let [at_a, at_b] = places;
+        NoValid {
+            a: heard(control, flash, at_a, why.a),
+            b: heard(control, flash, at_b, why.b),
+        }
+    })?;
     let [a, b] = banks;
     let staged = match selection.bank {
         Bank::A => a,
@@ -193,6 +199,24 @@ impl Chosen {
         // SAFETY: the body was hashed where it lies, the parser has checked that the entry is inside
         // it, and the hand-over page is written. This level's own memory is elsewhere.
         unsafe { runtime::entry::jump(header.load_address.wrapping_add(header.entry_offset)) }
+    }
+}
+
+/// What is wrong with a bank, once it was asked whether its chip is there at all: a dead one looks
+/// erased.
+pub fn heard(
+    control: &BoardControl,
+    flash: Option<&SpiController>,
+    place: Option<BankPlace>,
+    found: Defect,
+) -> Defect {
+    match (found, flash, place) {
+        (Defect::Blank, Some(flash), Some(place))
+            if answers(flash, control, place.chip) == Ok(false) =>
+        {
+            Defect::NoAnswer
+        }
+        _ => found,
     }
 }
 

@@ -308,24 +308,19 @@ impl BoardControl {
         })
     }
 
-    /// The calendar clock, seconds since 1970-01-01, as it stands now: from the time at reset and
-    /// the virtual time since, so it costs nothing.
+    /// The calendar clock, seconds since 1970-01-01: as the device has it, for an operator may have set
+    /// it since the reset; where the device has none, from the time at reset and the virtual time
+    /// since.
     pub fn calendar_s(&self) -> u64 {
-        let since_reset = self.now_ns().saturating_sub(self.identity.reset_time_ns);
-        self.identity
-            .reset_calendar_s
-            .saturating_add(since_reset / 1_000_000_000)
-    }
-
-    /// The calendar clock as the device has it; an operator may have set it since the reset.
-    ///
-    /// # Errors
-    /// The device has no clock.
-    pub fn read_clock_s(&self) -> Result<u64, DeviceError> {
-        let answer = self.ask(OP_CLOCK, 0, 0)?;
-        match answer.status {
-            STATUS_DONE => Ok(answer.value),
-            status => Err(DeviceError::Refused { status }),
+        match self.ask(OP_CLOCK, 0, 0) {
+            Ok(answer) if answer.status == STATUS_DONE => answer.value,
+            // The time at reset was cut to whole seconds: this may be late by one.
+            _ => {
+                let since_reset = self.now_ns().saturating_sub(self.identity.reset_time_ns);
+                self.identity
+                    .reset_calendar_s
+                    .saturating_add(since_reset / 1_000_000_000)
+            }
         }
     }
 

@@ -32,6 +32,7 @@ mod pending;
 pub mod ram;
 mod ring;
 pub mod rom;
+mod sfdp;
 mod slot;
 mod spi;
 pub mod spi_flash;

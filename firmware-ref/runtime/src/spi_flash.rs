@@ -1,5 +1,6 @@
 //! SPI NOR flash as a store: JEDEC commands over the [`SpiController`].
 
+use core::cell::OnceCell;
 use core::fmt;
 
 use embedded_storage::nor_flash::{
@@ -9,6 +10,7 @@ use embedded_storage::nor_flash::{
 use crate::board_control::BoardControl;
 use crate::error::DeviceError;
 use crate::identity::BankPlace;
+use crate::sfdp::{self, Busy, BusyTimes, SFDP_BYTES};
 use crate::spi::{Command, Data, SpiController, Transfer};
 
 const READ: u8 = 0x03;
@@ -29,13 +31,10 @@ const BLOCK_BYTES: u32 = 64 << 10;
 /// What three address bytes reach.
 const REACH_BYTES: u32 = 1 << 24;
 
-const PAGE_PROGRAM_NS: u32 = 700_000;
-const SECTOR_ERASE_NS: u32 = 45_000_000;
-const BLOCK_ERASE_NS: u32 = 150_000_000;
-/// Between two looks at a chip that is busy for longer than it should.
-const BUSY_POLL_NS: u64 = 1_000_000;
-/// Looks before such a chip counts as stuck: several times its slowest operation.
-const BUSY_POLLS: u32 = 4_000;
+/// Changes put under one wait: each takes four of the ring's places.
+const TOGETHER: usize = 32;
+/// Shortest time between two looks at a chip that is busy for longer than it usually is.
+const SHORTEST_POLL_NS: u64 = 10_000;
 
 /// Why flash could not be read or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +107,9 @@ impl ChipFacts {
     }
 }
 
+/// Chips that can be probed: what chip selects a board may have.
+pub const MOST_CHIPS: usize = 4;
+
 /// Asks the first `chips.len()` chips who they are, in one wait.
 ///
 /// # Errors
@@ -117,8 +119,6 @@ pub fn probe(
     control: &BoardControl,
     chips: &mut [ChipFacts],
 ) -> Result<(), DeviceError> {
-    const MOST_CHIPS: usize = 4;
-    const SFDP_BYTES: usize = 256;
     let mut answers = [([0; 3], [0; SFDP_BYTES]); MOST_CHIPS];
     controller.run(
         control,
@@ -145,28 +145,34 @@ pub fn probe(
     for (facts, (id, sfdp)) in chips.iter_mut().zip(&answers) {
         *facts = ChipFacts {
             id: *id,
-            sfdp_bytes: sfdp_size(sfdp),
+            sfdp_bytes: sfdp::chip_bytes(sfdp),
         };
     }
     Ok(())
 }
 
-/// Size of the chip in bytes, from JESD216 headers and the second DWORD of the basic table.
-fn sfdp_size(sfdp: &[u8]) -> Option<u32> {
-    let word = |at: usize| Some(u32::from_le_bytes(*sfdp.get(at..)?.first_chunk()?));
-    if sfdp.get(..4)? != b"SFDP" {
-        return None;
-    }
-    // The first parameter header is that of the basic table (§6.3): pointer in its bytes 4 … 6.
-    let table = usize::try_from(word(12)? & 0x00ff_ffff).ok()?;
-    let density = word(table.checked_add(4)?)?;
-    if density >> 31 == 0 {
-        // Size in bits, less one.
-        (density.checked_add(1)?).checked_div(8)
-    } else {
-        // The exponent of the size in bits.
-        1u32.checked_shl((density & 0x7fff_ffff).checked_sub(3)?)
-    }
+/// Whether anybody drives the line when `chip` is selected. A dead chip reads as an erased one does.
+///
+/// # Errors
+/// The controller failed.
+pub fn answers(
+    controller: &SpiController,
+    control: &BoardControl,
+    chip: u8,
+) -> Result<bool, DeviceError> {
+    let mut id = [0; 3];
+    let read_id = Transfer {
+        chip,
+        command: Command::opcode(READ_ID),
+        data: Data::In(&mut id),
+        busy_ns: 0,
+    };
+    controller.run(control, core::iter::once(read_id))?;
+    let facts = ChipFacts {
+        id,
+        ..ChipFacts::SILENT
+    };
+    Ok(facts.answers())
 }
 
 /// Part of a chip and where its bytes go.
@@ -227,6 +233,15 @@ pub struct Flash<'a> {
     chip: u8,
     base: u32,
     size: u32,
+    /// How long the chip is busy, as it says itself; asked for before it is first changed.
+    times: OnceCell<BusyTimes>,
+}
+
+/// A command that changes a chip.
+struct Change<'b> {
+    command: Command,
+    data: Data<'b>,
+    busy: Busy,
 }
 
 impl<'a> Flash<'a> {
@@ -242,6 +257,7 @@ impl<'a> Flash<'a> {
             chip: place.chip,
             base: place.offset.min(REACH_BYTES),
             size: place.size.min(REACH_BYTES - place.offset.min(REACH_BYTES)),
+            times: OnceCell::new(),
         }
     }
 
@@ -253,25 +269,50 @@ impl<'a> Flash<'a> {
         }
     }
 
-    /// Runs commands that change the chip, each preceded by WREN, and sees that the chip is done.
+    /// How long the chip is busy with what.
+    fn times(&self) -> Result<BusyTimes, FlashError> {
+        if let Some(times) = self.times.get() {
+            return Ok(*times);
+        }
+        let mut space = [0; SFDP_BYTES];
+        let ask = Transfer {
+            chip: self.chip,
+            command: Command::at_with_dummy(READ_SFDP, 0),
+            data: Data::In(&mut space),
+            busy_ns: 0,
+        };
+        self.controller.run(self.control, core::iter::once(ask))?;
+        Ok(*self.times.get_or_init(|| sfdp::busy_times(&space)))
+    }
+
+    /// Runs commands that change the chip, each preceded by WREN, many of them under one wait: the
+    /// controller leaves the chip alone for as long as it is usually busy, then looks whether it is
+    /// done.
+    ///
+    /// A busy chip ignores everything but that look. So where it was found late, it is waited for,
+    /// what followed is sent again, and it gets more time from then on. To send a change
+    /// twice does no harm: programming only clears bits.
     fn change<'b>(
         &self,
-        commands: impl Iterator<Item = (Command, Data<'b>, u32)>,
+        changes: impl Iterator<Item = Change<'b>> + Clone,
     ) -> Result<(), FlashError> {
         let chip = self.chip;
         let longest_ns = self.controller.longest_busy_ns();
-        // A controller that cannot leave the chip alone for long enough makes this driver poll
-        // after each command.
-        let together = if longest_ns >= BLOCK_ERASE_NS {
-            usize::MAX
-        } else {
-            1
-        };
-        let mut commands = commands.peekable();
-        while commands.peek().is_some() {
-            let mut status = [0xff];
-            let changes = commands.by_ref().take(together);
-            let transfers = changes.flat_map(|(command, data, busy_ns)| {
+        let mut rest = changes;
+        let mut stretch = 1;
+        while let Some(next) = rest.clone().next() {
+            let patience_ns = |busy: Busy| busy.typical_ns.saturating_mul(stretch);
+            // A controller that cannot leave the chip alone for long enough makes this driver look
+            // after each command.
+            let together = if patience_ns(next.busy) > longest_ns {
+                1
+            } else {
+                TOGETHER
+            };
+            let mut statuses = [[0]; TOGETHER];
+            let batch = rest.clone().take(together).zip(&mut statuses);
+            let transfers = batch.flat_map(|(change, status)| {
+                let busy_ns = patience_ns(change.busy).min(longest_ns);
                 let enable = Transfer {
                     chip,
                     command: Command::opcode(WRITE_ENABLE),
@@ -280,32 +321,54 @@ impl<'a> Flash<'a> {
                 };
                 let change = Transfer {
                     chip,
-                    command,
-                    data,
-                    busy_ns: busy_ns.min(longest_ns),
+                    command: change.command,
+                    data: change.data,
+                    busy_ns,
                 };
-                [enable, change]
+                [enable, change, read_status(chip, status)]
             });
-            let look = core::iter::once(read_status(chip, &mut status));
-            self.controller.run(self.control, transfers.chain(look))?;
-            self.await_idle(status)?;
+            self.controller.run(self.control, transfers)?;
+            match statuses.iter().position(|status| is_busy(*status)) {
+                None => {
+                    let _last = rest.nth(together - 1);
+                }
+                Some(late) => {
+                    let busy = rest.nth(late).map_or(next.busy, |change| change.busy);
+                    let given_ns = patience_ns(busy).min(longest_ns);
+                    let longer_ns = self.await_idle(given_ns, busy.longest_ns)?;
+                    while u64::from(busy.typical_ns) * u64::from(stretch) < longer_ns {
+                        stretch *= 2;
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    /// Looks again until a chip whose status was `status` is done.
-    fn await_idle(&self, mut status: [u8; 1]) -> Result<(), FlashError> {
-        for _ in 0..BUSY_POLLS {
-            if status[0] & WRITE_IN_PROGRESS == 0 {
-                return Ok(());
-            }
-            let then_ns = self.control.now_ns().saturating_add(BUSY_POLL_NS);
+    /// Looks again, at growing distances, until the chip is done; it began `given_ns` ago and
+    /// never takes longer than `longest_ns`. Returns how long it was given in all.
+    fn await_idle(&self, given_ns: u32, longest_ns: u64) -> Result<u64, FlashError> {
+        let mut given_ns = u64::from(given_ns);
+        let mut pause_ns = (given_ns / 4).max(SHORTEST_POLL_NS);
+        // At least one look comes after the longest time.
+        while given_ns <= longest_ns {
+            let then_ns = self.control.now_ns().saturating_add(pause_ns);
             self.control.wait(0, 0, Some(then_ns))?;
+            given_ns = given_ns.saturating_add(pause_ns);
+            pause_ns = pause_ns.saturating_mul(2);
+            let mut status = [0xff];
             let look = core::iter::once(read_status(self.chip, &mut status));
             self.controller.run(self.control, look)?;
+            if !is_busy(status) {
+                return Ok(given_ns);
+            }
         }
         Err(FlashError::Stuck)
     }
+}
+
+fn is_busy([status]: [u8; 1]) -> bool {
+    status & WRITE_IN_PROGRESS != 0
 }
 
 fn read_status(chip: u8, status: &mut [u8; 1]) -> Transfer<'_> {
@@ -319,7 +382,7 @@ fn read_status(chip: u8, status: &mut [u8; 1]) -> Transfer<'_> {
 
 /// The page programs that store `bytes` at `address`: a program cannot leave its page, it would
 /// wrap to the page's first byte.
-fn page_programs(address: u32, bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+fn page_programs(address: u32, bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> + Clone {
     let mut at = address;
     let mut rest = bytes;
     core::iter::from_fn(move || {
@@ -333,19 +396,19 @@ fn page_programs(address: u32, bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8]
 }
 
 /// The erases that clear `from … to`, both at sector boundaries: whole blocks where possible.
-fn erases(from: u32, to: u32) -> impl Iterator<Item = (u8, u32, u32)> {
+fn erases(from: u32, to: u32) -> impl Iterator<Item = (u8, u32)> + Clone {
     let mut at = from;
     core::iter::from_fn(move || {
         let here = at;
         let left = to.checked_sub(here).filter(|left| *left > 0)?;
         let whole_block = here.is_multiple_of(BLOCK_BYTES) && left >= BLOCK_BYTES;
-        let (opcode, bytes, busy_ns) = if whole_block {
-            (BLOCK_ERASE, BLOCK_BYTES, BLOCK_ERASE_NS)
+        let (opcode, bytes) = if whole_block {
+            (BLOCK_ERASE, BLOCK_BYTES)
         } else {
-            (SECTOR_ERASE, SECTOR_BYTES, SECTOR_ERASE_NS)
+            (SECTOR_ERASE, SECTOR_BYTES)
         };
         at = here.checked_add(bytes)?;
-        Some((opcode, here, busy_ns))
+        Some((opcode, here))
     })
 }
 
@@ -381,18 +444,27 @@ impl NorFlash for Flash<'_> {
         if !start.is_multiple_of(SECTOR_BYTES) || !length.is_multiple_of(SECTOR_BYTES) {
             return Err(FlashError::NotAligned);
         }
+        let times = self.times()?;
         self.change(
-            erases(start, start + length).map(|(opcode, address, busy_ns)| {
-                (Command::at(opcode, address), Data::None, busy_ns)
+            erases(start, start + length).map(|(opcode, address)| Change {
+                command: Command::at(opcode, address),
+                data: Data::None,
+                busy: if opcode == BLOCK_ERASE {
+                    times.block_erase
+                } else {
+                    times.sector_erase
+                },
             }),
         )
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         let start = self.check(offset, bytes.len())?;
-        self.change(page_programs(start, bytes).map(|(address, page)| {
-            let command = Command::at(PAGE_PROGRAM, address);
-            (command, Data::Out(page), PAGE_PROGRAM_NS)
+        let times = self.times()?;
+        self.change(page_programs(start, bytes).map(|(address, page)| Change {
+            command: Command::at(PAGE_PROGRAM, address),
+            data: Data::Out(page),
+            busy: times.page_program,
         }))
     }
 }
@@ -422,7 +494,7 @@ mod tests {
     #[test]
     fn erases_use_blocks_where_they_fit() {
         let check = |from, to, wanted: &[(u8, u32)]| {
-            let found: Vec<_> = erases(from, to).map(|(op, at, _)| (op, at)).collect();
+            let found: Vec<_> = erases(from, to).collect();
             assert_eq!(found, wanted, "{from:#x} to {to:#x}");
         };
         check(0, 0, &[]);
@@ -437,22 +509,6 @@ mod tests {
                 (SECTOR_ERASE, 0x20000),
             ],
         );
-    }
-
-    #[test]
-    fn size_of_a_chip_from_its_sfdp() {
-        let sfdp = |density: u32| {
-            let mut space = [0xff; 64];
-            space[..4].copy_from_slice(b"SFDP");
-            space[12..16].copy_from_slice(&[0x30, 0, 0, 0xff]);
-            space[0x34..0x38].copy_from_slice(&density.to_le_bytes());
-            space
-        };
-        assert_eq!(sfdp_size(&sfdp((8 << 20) - 1)), Some(1 << 20));
-        assert_eq!(sfdp_size(&sfdp(1 << 31 | 33)), Some(1 << 30));
-        assert_eq!(sfdp_size(&sfdp(1 << 31)), None);
-        assert_eq!(sfdp_size(&[0xff; 64]), None);
-        assert_eq!(sfdp_size(&sfdp(0)[..0x30]), None);
     }
 
     #[test]

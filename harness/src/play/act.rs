@@ -6,15 +6,15 @@ use devices::medium::Medium;
 use devices::power::{Shape, mix};
 use devices::time::Nanos;
 use emulator::array::{CutPoint, PowerDomain, Source, slot_letter};
-use emulator::board::{Controller, Cpu};
+use emulator::board::{Broken, Controller, Cpu, DEVICE_NAMES};
 use emulator::rig::{Slot, Unit};
 
 use super::{Answered, PlayError, Player, answered, domain, failed, index, usize_of};
 use crate::host::Plan;
 use crate::provision;
 use crate::scenario::{
-    Action, Answer, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction, EventPattern,
-    FlashFault, HostAction, LinkName, Step, Workload,
+    Action, Answer, BoardFault, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction,
+    EventPattern, FlashFault, HostAction, LinkName, Step, Workload,
 };
 use crate::stage::{Stage, State, Waited};
 
@@ -118,6 +118,7 @@ impl Player<'_> {
             Action::FlashFault { board, chip, fault } => {
                 self.flash_fault(*board, *chip, fault)?;
             }
+            Action::BoardFault { board, fault } => self.board_fault(*board, *fault)?,
             Action::Link { link, boards, up } => self.link(*link, boards, *up),
             Action::Checkpoint(name) => {
                 let kept = self.keep(None)?;
@@ -171,6 +172,7 @@ impl Player<'_> {
             source,
             unit,
             kind: trigger.operation,
+            address: trigger.address,
             nth: u64::from(trigger.nth),
             shape: cut.shape,
             seed: mix(self.scenario.seed, number as u64),
@@ -210,7 +212,7 @@ impl Player<'_> {
 
     fn insert(&mut self, slot: Slot, board: &BoardSource) -> Result<(), PlayError> {
         let stored = self.pulled.remove(&board.serial);
-        let controller = match (&board.flash, stored) {
+        let mut controller = match (&board.flash, stored) {
             (None, Some(controller)) => controller,
             (flash, _) => {
                 let rig = &self.scenario.rig;
@@ -222,6 +224,9 @@ impl Player<'_> {
                 controller
             }
         };
+        if let Some(straps) = &board.straps {
+            controller.straps = straps.iter().fold(0, |bits, strap| bits | strap.bits());
+        }
         self.stage.array.insert(index(slot), controller)?;
         if self.live_slots.get(index(slot)).copied().unwrap_or(false) {
             self.stage.array.power_on(PowerDomain::board(index(slot)));
@@ -366,6 +371,10 @@ impl Player<'_> {
                 inject(chip, Fault::Dead)?;
                 format!("flash-broke chip={chip} fault=dead")
             }
+            FlashFault::WrongIdentity => {
+                inject(chip, Fault::WrongIdentity)?;
+                format!("flash-broke chip={chip} fault=wrong-id")
+            }
             FlashFault::StuckBit {
                 address,
                 bit,
@@ -397,6 +406,29 @@ impl Player<'_> {
                     }
                 }
                 format!("flash-broke bank=L{level}{bank:?} fault=rot bits={bits}")
+            }
+        };
+        self.stage.note(&board.to_string(), text);
+        Ok(())
+    }
+
+    fn board_fault(&mut self, board: Slot, fault: BoardFault) -> Result<(), PlayError> {
+        let Some(controller) = self.stage.array.board_mut(index(board))?.controller_mut() else {
+            return Ok(());
+        };
+        let text = match fault {
+            BoardFault::DeviceMissing(slot) => {
+                controller.broken.missing.insert(slot);
+                let device = DEVICE_NAMES.get(slot).unwrap_or(&"?");
+                format!("board-broke fault=device-missing device={device}")
+            }
+            BoardFault::RomByte(address) => {
+                controller.broken.rom_byte = Some(address);
+                format!("board-broke fault=rom-byte address={address:#x}")
+            }
+            BoardFault::Mended => {
+                controller.broken = Broken::default();
+                "board-mended".to_owned()
             }
         };
         self.stage.note(&board.to_string(), text);

@@ -11,7 +11,7 @@ use super::{Answered, Mark, Player, answered, index};
 use crate::inspect::{bank_state, preferred};
 use crate::scenario::{
     BankState, BoardState, Bound, Check, Counter, EventPattern, HostFigure, Preferred, Role,
-    ShelfState,
+    RomState, ShelfState,
 };
 use crate::stage::Entry;
 
@@ -58,6 +58,7 @@ impl Player<'_> {
             .map_or(0, |board| board.counters().exits);
         BTreeMap::from([
             (Counter::ImageBytesRead, regions[1].read_bytes),
+            (Counter::ImageBytesWritten, regions[1].write_bytes),
             (Counter::ShelfRequests, requests),
             (Counter::FlashPrograms, flash(OperationKind::Program)),
             (Counter::FlashErases, flash(OperationKind::Erase)),
@@ -117,6 +118,17 @@ impl Player<'_> {
                 }
             }
             Check::Banks(wanted) => self.ask_banks(wanted, &mut found),
+            Check::Rom(wanted) => {
+                for (slot, state) in wanted {
+                    let board = stage.array.boards().get(index(*slot));
+                    let actual = match board.map(|board| board.rom().ends_with(&self.rom)) {
+                        Some(true) => RomState::Intact,
+                        _ => RomState::Altered,
+                    };
+                    let word = |state: RomState| word(&RomState::ALL, state);
+                    found.same(&format!("ROM of {slot}"), word(*state), word(actual));
+                }
+            }
             Check::Serial(wanted) => {
                 for (slot, serial) in wanted {
                     let board = stage.array.boards().get(index(*slot));

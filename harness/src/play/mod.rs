@@ -15,6 +15,7 @@ mod outcome;
 mod tell;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use devices::time::Nanos;
 use emulator::array::{Array, ArrayError, PowerDomain, Storage, WiringError};
@@ -79,6 +80,8 @@ struct Mark {
 pub struct Player<'s> {
     scenario: &'s Scenario,
     stage: Stage,
+    /// The boot ROM that the rig fits on every board.
+    rom: Arc<[u8]>,
     /// Boards that were pulled, by serial number.
     pulled: BTreeMap<String, Controller>,
     /// Slots whose power is switched on, whether or not a board is in them.
@@ -107,7 +110,7 @@ impl<'s> Player<'s> {
     pub fn new(scenario: &'s Scenario) -> Result<Player<'s>, PlayError> {
         let rig = &scenario.rig;
         let rom = provision::rom(rig)?;
-        let mut array = Array::of_rig(rig, rom, &Storage::Memory, scenario.seed)?;
+        let mut array = Array::of_rig(rig, Arc::clone(&rom), &Storage::Memory, scenario.seed)?;
         provision::fill_shelf(
             &mut array.shared_mut().shelf,
             &scenario.firmware.array,
@@ -122,6 +125,7 @@ impl<'s> Player<'s> {
         let host = Host::new(slots, timing(scenario), usize_of(block_bytes(scenario)));
         let mut player = Player {
             scenario,
+            rom,
             stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
             live_slots: vec![false; slots],

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use devices::power::{OperationKind, Shape};
-use emulator::rig::{BankLetter, Slot, Span, Unit};
+use emulator::rig::{BankLetter, Slot, Span, Strap, Unit};
 
 use super::check::Check;
 use super::contents::{FlashContents, PackageContents};
@@ -89,6 +89,13 @@ pub enum Action {
         /// What breaks.
         fault: FlashFault,
     },
+    /// Something else breaks on a board; it shows at the board's next reset.
+    BoardFault {
+        /// Which board.
+        board: Slot,
+        /// What breaks.
+        fault: BoardFault,
+    },
     /// Plugs a cable or pulls it.
     Link {
         /// Which kind.
@@ -130,6 +137,8 @@ pub struct Trigger {
     pub device: DeviceRef,
     /// What kind; nothing: any.
     pub operation: Option<OperationKind>,
+    /// Where in the chip or member disk it begins; nothing: anywhere.
+    pub address: Option<u64>,
     /// Which one, from 1, counted from arming.
     pub nth: u32,
 }
@@ -197,6 +206,8 @@ pub struct BoardSource {
     pub serial: String,
     /// What is in its flash; nothing: what was in it when the board of that serial was pulled.
     pub flash: Option<FlashContents>,
+    /// Its straps; nothing: those of the rig, or what the board had when it was pulled.
+    pub straps: Option<Vec<Strap>>,
 }
 
 /// A line typed on a console, and what should come back.
@@ -319,6 +330,8 @@ pub enum DiskAction {
 pub enum FlashFault {
     /// It answers nothing any more.
     Dead,
+    /// Another part answers when it is asked who it is.
+    WrongIdentity,
     /// One bit reads as `value` for ever.
     StuckBit {
         /// Byte in the chip.
@@ -337,6 +350,17 @@ pub enum FlashFault {
         /// How many bits.
         bits: u32,
     },
+}
+
+/// What breaks on a board besides its flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoardFault {
+    /// The device slot of this number looks empty.
+    DeviceMissing(usize),
+    /// The lowest bit of a byte of the boot ROM reads wrong.
+    RomByte(u16),
+    /// All of that is mended.
+    Mended,
 }
 
 /// A kind of cable.

@@ -19,6 +19,8 @@ pub enum Check {
     Version(BTreeMap<Slot, String>),
     /// What is in banks.
     Banks(BTreeMap<Slot, BTreeMap<(u8, BankLetter), BankState>>),
+    /// Whether the boot ROMs of boards are what the rig fitted.
+    Rom(BTreeMap<Slot, RomState>),
     /// The serial numbers of boards.
     Serial(BTreeMap<Slot, String>),
     /// The preferred version on the array.
@@ -50,6 +52,7 @@ impl Check {
             Check::Role(_) => "role",
             Check::Version(_) => "version",
             Check::Banks(_) => "banks",
+            Check::Rom(_) => "rom",
             Check::Serial(_) => "serial",
             Check::Preferred(_) => "preferred",
             Check::Owner(_) => "owner",
@@ -83,6 +86,21 @@ pub enum BankState {
     Invalid,
     /// Nothing: erased.
     Empty,
+}
+
+/// What a boot ROM is expected to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RomState {
+    /// What the rig fitted, byte for byte.
+    Intact,
+    /// Something else.
+    Altered,
+}
+
+impl RomState {
+    /// Every state with its word.
+    pub const ALL: [(&'static str, RomState); 2] =
+        [("intact", RomState::Intact), ("altered", RomState::Altered)];
 }
 
 /// What the array is expected to hold as preferred version.
@@ -132,6 +150,8 @@ impl HostFigure {
 pub enum Counter {
     /// Bytes of images (not of version information) read from the array.
     ImageBytesRead,
+    /// Bytes of images written to the array.
+    ImageBytesWritten,
     /// Requests to the shelf of any kind.
     ShelfRequests,
     /// Pages programmed.
@@ -144,8 +164,9 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter with its word.
-    pub const ALL: [(&'static str, Counter); 5] = [
+    pub const ALL: [(&'static str, Counter); 6] = [
         ("image_bytes_read", Counter::ImageBytesRead),
+        ("image_bytes_written", Counter::ImageBytesWritten),
         ("shelf_requests", Counter::ShelfRequests),
         ("flash_programs", Counter::FlashPrograms),
         ("flash_erases", Counter::FlashErases),

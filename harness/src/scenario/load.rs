@@ -141,22 +141,30 @@ fn read_rig(top: &Reader<'_>, folder: &Path) -> Result<Option<Rig>, FileError> {
         Err(error) => return Err(error),
     };
     if top.has("straps") {
-        let words: Vec<(&str, Strap)> = Strap::ALL
-            .iter()
-            .map(|(strap, word)| (*word, *strap))
-            .collect();
-        rig.board.straps = top
-            .strings("straps")
-            .into_iter()
-            .filter_map(|(text, span)| {
-                crate::files::word_of(text, span, "straps", &words, top.findings())
-            })
-            .collect();
-        for problem in rig.problems() {
-            top.complain("straps", problem.what, problem.remedy);
-        }
+        rig.board.straps = read_straps(top, &rig);
     }
     Ok(Some(rig))
+}
+
+/// Reads `straps`, for boards of `rig`.
+pub(super) fn read_straps(reader: &Reader<'_>, rig: &Rig) -> Vec<Strap> {
+    let words: Vec<(&str, Strap)> = Strap::ALL
+        .iter()
+        .map(|(strap, word)| (*word, *strap))
+        .collect();
+    let straps: Vec<Strap> = reader
+        .strings("straps")
+        .into_iter()
+        .filter_map(|(text, span)| {
+            crate::files::word_of(text, span, "straps", &words, reader.findings())
+        })
+        .collect();
+    let mut board = rig.clone();
+    board.board.straps.clone_from(&straps);
+    for problem in board.problems() {
+        reader.complain("straps", problem.what, problem.remedy);
+    }
+    straps
 }
 
 fn read_events(top: &Reader<'_>) -> Vec<String> {

@@ -28,10 +28,10 @@ use emulator::rig::{Rig, Span};
 use crate::coverage::RowId;
 
 pub use action::{
-    Action, Answer, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction, FlashFault,
-    HostAction, LinkName, Role, ShelfState, Trigger, Workload,
+    Action, Answer, BoardFault, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction,
+    FlashFault, HostAction, LinkName, Role, ShelfState, Trigger, Workload,
 };
-pub use check::{BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, Relation};
+pub use check::{BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, Relation, RomState};
 pub use expectation::{Expectation, ExpectationId};
 pub use pattern::{EVENTS, EventPattern};
 pub use steps::{VERBS, Verb};

@@ -4,40 +4,50 @@ use emulator::rig::Unit;
 
 use crate::files::nearest;
 
-/// Names of events that the bench and the reference firmware make. A scenario for other firmware
-/// adds its own with `events = […]`; a misspelt name in `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 60] = [
-    // The chassis and the bench.
+/// Names of events that the bench, its devices and the reference firmware make: all of them and no
+/// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
+/// `never` would pass for ever otherwise.
+pub const EVENTS: [&str; 81] = [
+    // The chassis, and what was done to it.
     "powered-on",
-    "powered-off",
     "power-cut",
     "reset",
     "crashed",
     "hung",
-    "pulled",
-    "inserted",
+    "halted",
+    "last-words",
     "held",
-    "released",
     "fenced",
-    "watchdog-fired",
+    "inserted",
+    "pulled",
     "media-inserted",
     "media-ejected",
+    "flash-broke",
+    "board-broke",
+    "board-mended",
     "link-up",
     "link-down",
-    "disk-failed",
-    "disk-replaced",
-    "rebuild-started",
-    "rebuild-finished",
-    "scrub-started",
-    "scrub-finished",
-    "medium-fault",
-    "driver-fault",
-    "checkpoint-taken",
-    "checkpoint-restored",
+    "typed",
+    "noted",
+    // The host.
     "host-started",
     "host-stopped",
-    "path-lost",
-    "path-found",
+    "host-verified",
+    // Devices.
+    "driver-fault",
+    "medium-fault",
+    "watchdog-fired",
+    "flash-command-ignored",
+    "frame-lost",
+    "frames-overran",
+    // The shelf.
+    "member-failed",
+    "member-replaced",
+    "member-stale",
+    "rebuild-began",
+    "rebuild-finished",
+    "scrub-finished",
+    "journal-replayed",
     // L1 and L2.
     "l1-started",
     "l2-selected",
@@ -45,10 +55,12 @@ pub const EVENTS: [&str; 60] = [
     "l2-started",
     "hardware-found",
     "post-passed",
+    "post-degraded",
     "post-failed",
     "l3-selected",
     // L3.
     "l3-started",
+    "version-mismatch",
     "drivers-loaded",
     "disk-version-read",
     "disk-image-absent",
@@ -56,20 +68,33 @@ pub const EVENTS: [&str; 60] = [
     "disk-unreachable",
     "versions-equal",
     "versions-differ",
+    "compare-refused",
+    "flash-is-newer",
     "reflash-started",
     "reflash-finished",
+    "reflash-failed",
     "reflash-refused",
     "disk-image-published",
+    "publish-refused",
+    "application-downloaded",
+    "download-refused",
     "reset-requested",
     "diagnostics-passed",
+    "diagnostics-failed",
     "application-started",
     "operational",
     "role-changed",
     "lun-owned",
     "lun-released",
+    "lun-barred",
     "partner-found",
     "partner-lost",
     "mixed-versions",
+    "package-installed",
+    "package-refused",
+    "controller-disabled",
+    "controller-enabled",
+    "controller-reset",
 ];
 
 /// An event of the timeline, described: `"A: reflash-started level=3"`.
@@ -166,6 +191,8 @@ impl fmt::Display for EventPattern {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -191,7 +218,7 @@ mod tests {
         check("A: reflash-started level=2", "A", happened, false);
         check("reflash-started version=2", "A", happened, false);
         check("reflash-finished", "A", happened, false);
-        check("shelf: rebuild-started", "shelf", "rebuild-started", true);
+        check("shelf: rebuild-began", "shelf", "rebuild-began", true);
     }
 
     #[test]
@@ -203,5 +230,120 @@ mod tests {
         );
         assert!(check("my-event a=1").is_ok());
         assert!(check("").is_err() && check("Q: reset").is_err() && check("reset cold").is_err());
+    }
+
+    /// Everything that makes events, tests left out.
+    fn sources() -> Vec<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut folders = vec![
+            root.join("devices/src"),
+            root.join("emulator/src"),
+            root.join("harness/src/play"),
+            root.join("harness/src/stage"),
+        ];
+        for level in ["l1", "l2", "l3", "next-level", "cluster"] {
+            folders.push(root.join("firmware-ref").join(level).join("src"));
+        }
+        let mut texts = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if path.is_dir() && name != "tests" {
+                    folders.push(path);
+                } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                    let text = std::fs::read_to_string(path).unwrap();
+                    let code = text.split("#[cfg(test)]").next().unwrap();
+                    texts.push(code.to_owned());
+                }
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn every_name_is_made_somewhere() {
+        let sources = sources();
+        for name in EVENTS {
+            let ends = ["\"", " "].map(|end| format!("\"{name}{end}"));
+            let made = |text: &String| ends.iter().any(|literal| text.contains(literal));
+            assert!(sources.iter().any(made), "nobody makes `{name}`");
+        }
+    }
+
+    /// The name at the beginning of a string literal that is a name alone or goes on with a key.
+    fn event_name(text: &str) -> Option<&str> {
+        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let key = rest.split('=').next().unwrap_or("");
+        let good = name.contains('-') && name.chars().all(kebab);
+        let keyed = rest.contains('=') && key.chars().all(kebab);
+        (good && (rest.is_empty() || keyed)).then_some(name)
+    }
+
+    #[test]
+    fn every_event_that_is_made_has_its_name_here() {
+        // What a medium fault says after its name.
+        const DETAILS: [&str; 11] = [
+            "bad-sector-recovered",
+            "cache-lost",
+            "dead-chip-addressed",
+            "flash-file-failed",
+            "medium-failed",
+            "parity-mismatch-repaired",
+            "programmed-over-data",
+            "reset-cut-operation",
+            "sector-unreadable",
+            "stuck-bits-read",
+            "unstable-bits-read",
+        ];
+        let mut seen = 0;
+        for text in sources() {
+            for marker in ["trace(format_args!(", "trace_choice(", "Notice(", ".note("] {
+                for (at, _) in text.match_indices(marker) {
+                    // The literal of the call, wherever the formatter has put it.
+                    let call = &text[at..text.len().min(at + 160)];
+                    let call = call.split(';').next().unwrap_or(call);
+                    let found = call.split('"').skip(1).step_by(2);
+                    for name in found.filter_map(event_name) {
+                        assert!(EVENTS.contains(&name), "`{name}` is not in the list");
+                        seen += 1;
+                    }
+                }
+            }
+            for (at, _) in text.match_indices('"') {
+                let literal = text[at + 1..].split('"').next().unwrap_or("");
+                let Some(name) = event_name(literal) else {
+                    continue;
+                };
+                let keyed = text[at + 1 + name.len()..].starts_with(' ');
+                assert!(
+                    !keyed || EVENTS.contains(&name) || DETAILS.contains(&name),
+                    "`{name}` is not in the list"
+                );
+            }
+        }
+        assert!(seen > 40, "{seen}");
+    }
+
+    #[test]
+    fn every_event_that_happened_in_a_golden_has_its_name_here() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|end| end != "snap") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let timeline = text.split("\n\n").find(|part| part.starts_with("timeline"));
+            for line in timeline.unwrap().lines().skip(1) {
+                let name = line.split_whitespace().nth(2).unwrap();
+                let known = EVENTS.contains(&name) || name == "|" || name == "ended";
+                assert!(known, "{}: `{name}`", path.display());
+                seen += 1;
+            }
+        }
+        assert!(seen > 1000, "{seen}");
     }
 }

@@ -94,6 +94,7 @@ fn a_step_says_what_it_means() {
                 chip: Some(0)
             },
             operation: Some(OperationKind::Program),
+            address: None,
             nth: 40,
         })
     );
@@ -176,10 +177,13 @@ fn complaints_about_steps() {
         r#"{ expect = { boots = { A = 1 } }, since = "never noted" }"#,
         r#"{ expect = { outage = { lun0 = 3 } } }"#,
         r#"{ expect = { never = ["reflash-startd"] } }"#,
+        r#"{ expect = { event_count = { "A: rebuild-started" = 0 } } }"#,
         r#"{ expect = { boots = { A = 1 } }, proves = ["VC7o"] }"#,
         r#"{ power = "on", proves = ["VC70"] }"#,
         r#"{ disk = "fail", member = 9 }"#,
         r#"{ flash_fault = "stuck-bit", chip = "A.flash0", address = 0 }"#,
+        r#"{ board_fault = "device-missing", board = "A", device = "pannel" }"#,
+        r#"{ board_fault = "rom-byte", board = ["A", "B"] }"#,
         r#"{ link = "host", board = "A" }"#,
         r#"{ restore = "nothing" }"#,
     ];

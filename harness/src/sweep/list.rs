@@ -142,6 +142,7 @@ impl Between<'_> {
                         source,
                         unit: Some(unit),
                         kind: Some(kind),
+                        address: None,
                         nth: total - at(self.origin),
                         shape,
                         seed: devices::power::mix(seed, total),

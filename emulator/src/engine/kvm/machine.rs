@@ -33,7 +33,7 @@ pub struct KvmEngine {
     cpu: VcpuFd,
     vm: VmFd,
     window: Window,
-    _rom: Rom,
+    rom: Rom,
     ram: Ram,
     at_reset: CpuState,
     hang_limit: Duration,
@@ -124,7 +124,7 @@ impl KvmEngine {
             cpu,
             vm,
             window,
-            _rom: rom,
+            rom,
             ram,
             at_reset,
             hang_limit,
@@ -144,7 +144,7 @@ impl KvmEngine {
     }
 
     /// Has KVM collect the register writes that show the driver nothing new, in slots that hold a
-    /// device. Once is enough: slots keep their kind of device.
+    /// device. Once is enough: slots keep their kind of device, and one that breaks away costs nothing.
     fn collect_quiet_writes(&mut self, slots: &[Slot]) -> Result<(), EngineError> {
         if self.collects {
             return Ok(());
@@ -196,7 +196,7 @@ impl KvmEngine {
                         length,
                     }
                 }
-                None => Exit::Continue,
+                None => Exit::WriteElsewhere(address),
             },
             // The window itself is memory to the guest's reads: this is where nothing is.
             Ok(VcpuExit::MmioRead(_, data)) => {
@@ -246,6 +246,7 @@ enum Exit {
         bytes: [u8; 8],
         length: usize,
     },
+    WriteElsewhere(u64),
     Stop(Stop),
     Crash(&'static str),
 }
@@ -262,6 +263,7 @@ impl Engine for KvmEngine {
             }
             match exit {
                 Exit::Continue => {}
+                Exit::WriteElsewhere(address) => report_rom_write(address, slots),
                 Exit::RegisterWrite {
                     offset,
                     bytes,
@@ -347,14 +349,48 @@ impl Engine for KvmEngine {
         Ok(())
     }
 
+    fn rom(&self) -> Vec<u8> {
+        self.rom.bytes.iter().flat_map(|page| page.0).collect()
+    }
+
+    fn break_rom(&mut self, at: Option<u16>) {
+        let before = std::mem::replace(&mut self.rom.broken, at);
+        for at in before.into_iter().chain(at).map(usize::from) {
+            // An odd number of flips is one.
+            if let Some(page) = self.rom.bytes.get_mut(at / 4096) {
+                page.0[at % 4096] ^= 1;
+            }
+        }
+    }
+
     fn counters(&self) -> Counters {
         self.counters
+    }
+}
+
+/// A write to the ROM changes nothing; one that happens is worth seeing, for firmware that does so believes
+/// that it can update its first level.
+fn report_rom_write(address: u64, slots: &mut [Slot]) {
+    /// Reports that are kept until board control is served.
+    const REPORTS: usize = 16;
+    let rom_bytes = ROM_BYTES as u64;
+    let is_rom = |start: u64| (start..start + rom_bytes).contains(&address);
+    if !is_rom(HOLE_START) && !is_rom(ROM_TOP - rom_bytes) {
+        return;
+    }
+    if let Some(slot) = slots
+        .first_mut()
+        .filter(|s| s.driver_faults.len() < REPORTS)
+    {
+        let what = format!("a write to the boot ROM at {address:#x}");
+        slot.driver_faults.push(what);
     }
 }
 
 /// The boot ROM: page-aligned, exactly [`ROM_BYTES`], the image at its end.
 struct Rom {
     bytes: Box<[RomPage]>,
+    broken: Option<u16>,
 }
 
 #[repr(align(4096))]
@@ -371,7 +407,10 @@ impl Rom {
             let at = empty + nth;
             bytes[at / 4096].0[at % 4096] = *byte;
         }
-        Ok(Rom { bytes })
+        Ok(Rom {
+            bytes,
+            broken: None,
+        })
     }
 
     fn host_address(&self) -> u64 {

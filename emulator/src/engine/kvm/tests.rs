@@ -10,7 +10,8 @@ use virtio_queue::QueueT;
 
 // A ROM that does one thing, chosen by the configuration space of slot 1, in 32-bit mode:
 // 0: count in memory and notify slot 0 for ever; 1: undefined instruction; 2: spin; 3: halt;
-// 4: one byte to the UART; 5: break every rule of the registers, then notify.
+// 4: one byte to the UART; 5: break every rule of the registers, then notify; 6: write to the ROM in
+// both its places, then notify.
 global_asm!(
     ".pushsection .rodata.test_rom, \"a\"",
     ".global arraybench_test_rom_start",
@@ -46,6 +47,8 @@ global_asm!(
     "je 14f",
     "cmp $5, %ecx",
     "je 15f",
+    "cmp $6, %ecx",
+    "je 16f",
     "6: incl 0x9000",
     "movl $0, 0x50(%ebx)",
     "jmp 6b",
@@ -69,6 +72,10 @@ global_asm!(
     "movl $7, 0x2e00(%ebx)",
     "movl $9, 0x250(%ebx)",
     "jmp 15b",
+    "16: movl $7, 0xffff8000",
+    "movl $7, 0xf8000",
+    "movl $0, 0x50(%ebx)",
+    "jmp 16b",
     ".org arraybench_test_rom_start + 0xfff0",
     ".code16",
     "ljmpw $0xf000, $0",
@@ -202,6 +209,38 @@ fn broken_register_rules_are_noted_and_harm_nobody() {
         "QueueNum and a queue address cost no exit"
     );
     assert_eq!(slots[1].queues[0].size(), 4, "and were not lost");
+}
+
+#[test]
+fn the_rom_cannot_be_written_and_who_tries_is_seen() {
+    let (mut engine, mut slots) = board(6);
+    let before = engine.rom();
+    for _ in 0..20 {
+        let stop = engine.run(&mut slots).unwrap();
+        assert_eq!(stop, Stop::Notified { slot: 0, queue: 0 });
+    }
+    assert!(engine.rom() == before);
+    let told = &slots[0].driver_faults;
+    assert_eq!(told[0], "a write to the boot ROM at 0xffff8000");
+    assert_eq!(told[1], "a write to the boot ROM at 0xf8000");
+    assert_eq!(told.len(), 16, "nobody has read them yet");
+}
+
+#[test]
+fn one_bit_of_the_rom_reads_wrong_until_it_is_mended() {
+    let (mut engine, _) = board(0);
+    let whole = engine.rom();
+    let wrong = |engine: &KvmEngine| -> Vec<usize> {
+        let rom = engine.rom();
+        (0..rom.len()).filter(|at| rom[*at] != whole[*at]).collect()
+    };
+    engine.break_rom(Some(0x8000));
+    engine.break_rom(Some(0x8000));
+    assert_eq!(wrong(&engine), [0x8000]);
+    engine.break_rom(Some(0xffff));
+    assert_eq!(wrong(&engine), [0xffff]);
+    engine.break_rom(None);
+    assert!(wrong(&engine).is_empty());
 }
 
 #[test]

@@ -9,6 +9,8 @@ pub(crate) enum Command<'a> {
     Help,
     /// `ver`
     Version,
+    /// `ver -p`
+    Package,
     /// `boot -i`, `boot -i -f`
     Install {
         /// Give up what an unusable system area may hold.
@@ -44,9 +46,10 @@ pub(crate) struct Help {
 }
 
 /// What `help` says, in this order.
-pub(crate) const HELP: [Help; 10] = [
+pub(crate) const HELP: [Help; 11] = [
     help("help", "this list"),
     help("ver", "system version, controllers, flash banks"),
+    help("ver -p", "what the preferred package carries"),
     help("boot -i [-f]", "install the package on service media"),
     help("reset", "reset all controllers at once (disruptive)"),
     help("reset X", "reset controller X"),
@@ -79,7 +82,8 @@ pub(crate) fn parse(line: &str, lists_luns: bool) -> Command<'_> {
         ("help", (None, ..)) => Command::Help,
         ("help", _) => Command::Usage("help"),
         ("ver", (None, ..)) => Command::Version,
-        ("ver", _) => Command::Usage("ver"),
+        ("ver", (Some("-p"), None, _)) => Command::Package,
+        ("ver", _) => Command::Usage("ver [-p]"),
         ("boot", (Some("-i"), None, _)) => Command::Install { force: false },
         ("boot", (Some("-i"), Some("-f"), None)) => Command::Install { force: true },
         ("boot", _) => Command::Usage("boot -i [-f]"),
@@ -118,6 +122,9 @@ mod tests {
         check("", Command::Nothing);
         check("  help ", Command::Help);
         check("ver", Command::Version);
+        check("ver -p", Command::Package);
+        check("ver -q", Command::Usage("ver [-p]"));
+        check("ver -p -p", Command::Usage("ver [-p]"));
         check("boot -i", Command::Install { force: false });
         check("boot  -i  -f", Command::Install { force: true });
         check("boot", Command::Usage("boot -i [-f]"));

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use boot::{Bank, Level};
+use boot::{Bank, Level, Preferred, PreferredSource};
 use cluster::Role;
 use embedded_storage::nor_flash::ReadNorFlash;
-use image::{Defect, HEADER_SIZE, ImageHeader};
+use image::{Defect, HEADER_SIZE, ImageHeader, PartReader, ReadAt};
 use runtime::Source;
 use system_area::{BlockDevice, Condition};
 
@@ -14,7 +14,7 @@ use crate::application::Context;
 use crate::calendar::Calendar;
 use crate::chassis::Chassis;
 use crate::host_port::blocks;
-use crate::source::look;
+use crate::source::{Store, look};
 
 /// A role as operators read it.
 fn role(role: Option<Role>) -> &'static str {
@@ -86,10 +86,57 @@ fn banks(context: &Context<'_>) {
                     "  L{}{} not valid: {}",
                     name.0,
                     name.1,
-                    defect.as_str()
+                    hardware.heard(level, bank, defect).as_str()
                 )),
             }
         }
+    }
+}
+
+/// `ver -p`: what the preferred package carries (VC7), wherever it lives.
+pub(super) fn package(context: &mut Context<'_>) {
+    let hardware = context.hardware;
+    let mut store = Store::open(hardware, context.work);
+    let (Preferred::Present(package), Some(mut reader)) = (store.preferred(), store.reader())
+    else {
+        hardware.say(format_args!("package unknown"));
+        return;
+    };
+    hardware.say(format_args!("package {}", package.version));
+    for part in package.parts() {
+        let (kind, version) = (part.kind, part.version);
+        let mut header = [0; HEADER_SIZE];
+        let read = PartReader::new(&mut reader, part).read_at(0, &mut header);
+        match read
+            .map_err(Defect::from)
+            .and_then(|()| ImageHeader::parse(&header))
+        {
+            Ok(header) => {
+                let carried = Components(&header);
+                hardware.say(format_args!("  {kind} {version}: {carried}"));
+            }
+            Err(defect) => {
+                let cause = defect.as_str();
+                hardware.say(format_args!("  {kind} {version} not valid: {cause}"));
+            }
+        }
+    }
+}
+
+/// What an image is made of: `boot, drivers`.
+struct Components<'a>(&'a ImageHeader);
+
+impl fmt::Display for Components<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for component in self.0.components() {
+            write!(f, "{between}{}", component.kind.as_str())?;
+            between = ", ";
+        }
+        if between.is_empty() {
+            f.write_str("nothing named")?;
+        }
+        Ok(())
     }
 }
 

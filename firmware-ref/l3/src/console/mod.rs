@@ -91,8 +91,9 @@ fn carry_out(
             }
         }
         Command::Version => lists::versions(context, chassis),
+        Command::Package => lists::package(context),
         Command::Install { force } => {
-            if let Err(refusal) = installation.begin(context, force) {
+            if let Err(refusal) = installation.begin(context, chassis, force) {
                 hardware.say(format_args!("error: {refusal}"));
             }
         }

@@ -2,7 +2,7 @@ use emulator::rig::Slot;
 
 use super::super::action::{Action, BoardSource};
 use super::super::contents::flash_of;
-use super::super::load::Context;
+use super::super::load::{Context, read_straps};
 use super::Verb;
 use crate::files::Reader;
 
@@ -20,7 +20,7 @@ pub(super) const INSERT: Verb = Verb {
 };
 pub(super) const SWAP: Verb = Verb {
     key: "swap",
-    help: "pulls a board and inserts another; `flash` is one build, or says it bank by bank",
+    help: "pulls a board and inserts another; `flash` is one build, or says it bank by bank; `straps` are its own",
     example: "{ swap = \"B\", serial = \"SPARE-1\", flash = { all = \"1.0\", L3A = { build = \"2.0\", damage = \"bit-flips\" } } }",
     read: read_swap,
 };
@@ -119,8 +119,12 @@ fn board(reader: &Reader<'_>, context: &Context<'_>) -> Option<BoardSource> {
         Some(value) => Some(flash_of(value, "the board", context)?),
         None => None,
     };
+    let straps = reader
+        .has("straps")
+        .then(|| read_straps(reader, context.rig));
     Some(BoardSource {
         serial: serial?.to_owned(),
         flash,
+        straps,
     })
 }

@@ -4,7 +4,7 @@ use emulator::rig::{BankLetter, Slot};
 use toml::de::DeValue;
 
 use super::super::action::{Action, BoardState, Role, ShelfState};
-use super::super::check::{BankState, Bound, Check, Counter, HostFigure, Lun, Preferred};
+use super::super::check::{BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, RomState};
 use super::super::contents::bank_name;
 use super::super::load::Context;
 use super::super::pattern::EventPattern;
@@ -15,7 +15,7 @@ use crate::files::{Reader, Value, string_of, word_of};
 
 pub(super) const EXPECT: Verb = Verb {
     key: "expect",
-    help: "asks what happened and what is: boots, state, role, version, banks, serial, preferred, \
+    help: "asks what happened and what is: boots, state, role, version, banks, rom, serial, preferred, \
            owner, outage, host, counters, shelf, events, never, event_count",
     example: "{ expect = { boots = { A = 2 }, outage = { lun0 = \"<2s\" } }, since = \"upgrade begins\", proves = [\"VC73\"] }",
     read: read_expect,
@@ -65,6 +65,10 @@ fn read_checks(table: &Reader<'_>, context: &Context<'_>) -> Vec<Check> {
         .map(Check::Role),
         by_slot(table, "version", context, text).map(Check::Version),
         by_slot(table, "banks", context, banks).map(Check::Banks),
+        by_slot(table, "rom", context, |key, value, context| {
+            word(key, value, context, &RomState::ALL)
+        })
+        .map(Check::Rom),
         by_slot(table, "serial", context, text).map(Check::Serial),
         preferred(table, context).map(Check::Preferred),
         by_lun(table, "owner", context, owner).map(Check::Owner),

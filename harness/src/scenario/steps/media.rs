@@ -1,6 +1,7 @@
+use emulator::board::DEVICE_NAMES;
 use emulator::rig::Slot;
 
-use super::super::action::{Action, DeviceRef, DiskAction, FlashFault, LinkName};
+use super::super::action::{Action, BoardFault, DeviceRef, DiskAction, FlashFault, LinkName};
 use super::super::contents::{bank_name, package_of};
 use super::super::load::Context;
 use super::Verb;
@@ -21,9 +22,15 @@ pub(super) const DISK: Verb = Verb {
 };
 pub(super) const FLASH_FAULT: Verb = Verb {
     key: "flash_fault",
-    help: "breaks a chip: dead, stuck-bit (address, bit, value) or rot (bank, bits)",
+    help: "breaks a chip: dead, wrong-id, stuck-bit (address, bit, value) or rot (bank, bits)",
     example: "{ flash_fault = \"stuck-bit\", chip = \"A.flash1\", address = 0x20010, bit = 3, value = 0 }",
     read: read_flash_fault,
+};
+pub(super) const BOARD_FAULT: Verb = Verb {
+    key: "board_fault",
+    help: "breaks a board from its next reset on: device-missing (device), rom-byte (address); or mended",
+    example: "{ board_fault = \"device-missing\", board = \"A\", device = \"console\" }",
+    read: read_board_fault,
 };
 pub(super) const LINK: Verb = Verb {
     key: "link",
@@ -96,6 +103,7 @@ fn read_disk(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
 #[derive(Clone, Copy)]
 enum FaultVerb {
     Dead,
+    WrongIdentity,
     StuckBit,
     Rot,
 }
@@ -103,6 +111,7 @@ enum FaultVerb {
 fn read_flash_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let words = [
         ("dead", FaultVerb::Dead),
+        ("wrong-id", FaultVerb::WrongIdentity),
         ("stuck-bit", FaultVerb::StuckBit),
         ("rot", FaultVerb::Rot),
     ];
@@ -133,14 +142,73 @@ fn read_flash_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action
                 value: value? == 1,
             }
         }
+        FaultVerb::WrongIdentity => FlashFault::WrongIdentity,
         _ => FlashFault::Dead,
     };
     Some(Action::FlashFault { board, chip, fault })
 }
 
+#[derive(Clone, Copy)]
+enum BoardFaultVerb {
+    DeviceMissing,
+    RomByte,
+    Mended,
+}
+
+fn read_board_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    /// The ROM has 64 KiB.
+    const ROM_LAST: u64 = 0xffff;
+    let words = [
+        ("device-missing", BoardFaultVerb::DeviceMissing),
+        ("rom-byte", BoardFaultVerb::RomByte),
+        ("mended", BoardFaultVerb::Mended),
+    ];
+    let verb = reader.word("board_fault", &words)?;
+    let board = one_board(reader, context);
+    let needs = |key: &'static str, example: &str| {
+        if !reader.has(key) {
+            let (what, remedy) = (
+                format!("this fault needs `{key}`"),
+                format!("add {example}"),
+            );
+            reader.complain("board_fault", what, remedy);
+        }
+    };
+    let fault = match verb {
+        BoardFaultVerb::DeviceMissing => {
+            needs("device", "device = \"console\"");
+            let mut devices = [("", 0); DEVICE_NAMES.len()];
+            for (slot, (device, name)) in devices.iter_mut().zip(DEVICE_NAMES).enumerate() {
+                *device = (name, slot);
+            }
+            BoardFault::DeviceMissing(reader.word("device", &devices)?)
+        }
+        BoardFaultVerb::RomByte => {
+            needs("address", "address = 0xe000");
+            let address = reader.integer("address", 0..=ROM_LAST)?;
+            BoardFault::RomByte(u16::try_from(address).ok()?)
+        }
+        BoardFaultVerb::Mended => BoardFault::Mended,
+    };
+    Some(Action::BoardFault {
+        board: board?,
+        fault,
+    })
+}
+
+fn one_board(reader: &Reader<'_>, context: &Context<'_>) -> Option<Slot> {
+    match required_slots(reader, context)?.as_slice() {
+        [board] => Some(*board),
+        _ => {
+            reader.complain("board", "a fault befalls one board", "use a step for each");
+            None
+        }
+    }
+}
+
 /// Rot names a bank, and the bank table of the rig says which chip that is.
 fn read_rot(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
-    let board = required_slots(reader, context);
+    let board = one_board(reader, context);
     let value = reader.value("bank");
     if value.is_none() {
         reader.complain(
@@ -165,13 +233,8 @@ fn read_rot(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
         );
         return None;
     };
-    let boards = board?;
-    let [board] = boards.as_slice() else {
-        reader.complain("board", "a fault befalls one board", "use a step for each");
-        return None;
-    };
     Some(Action::FlashFault {
-        board: *board,
+        board: board?,
         chip: entry.chip,
         fault: FlashFault::Rot {
             level,

@@ -43,6 +43,7 @@ pub const VERBS: &[Verb] = &[
     expect::EXPECT,
     media::DISK,
     media::FLASH_FAULT,
+    media::BOARD_FAULT,
     media::LINK,
     dialogue::CHECKPOINT,
     dialogue::RESTORE,

@@ -45,6 +45,8 @@ const OPERATIONS: [(&str, OperationKind); 4] = [
     ("flush", OperationKind::Flush),
 ];
 const NTH_MAX: u64 = 10_000_000;
+/// What a chip or a member disk can have at most.
+const ADDRESS_MAX: u64 = 1 << 40;
 
 fn read_power(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let on = reader.word("power", &[("on", true), ("off", false)]);
@@ -135,6 +137,7 @@ fn read_trigger(at: &Reader<'_>, context: &Context<'_>) -> (Option<Trigger>, Opt
         .and_then(|text| device(at, text, context));
     let operation = at.word("op", &OPERATIONS);
     let nth = at.integer("nth", 1..=NTH_MAX).unwrap_or(1);
+    let address = at.integer("address", 0..=ADDRESS_MAX);
     let shape = at.word("shape", &SHAPES);
     if let (Some(device), Some(operation)) = (device, operation) {
         let of_flash = matches!(operation, OperationKind::Program | OperationKind::Erase);
@@ -149,6 +152,7 @@ fn read_trigger(at: &Reader<'_>, context: &Context<'_>) -> (Option<Trigger>, Opt
     let trigger = device.map(|device| Trigger {
         device,
         operation,
+        address,
         nth: u32::try_from(nth).unwrap_or(u32::MAX),
     });
     (trigger, shape)
