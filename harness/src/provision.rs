@@ -110,7 +110,7 @@ pub fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
 fn image_of(build: &Build, kind: Kind) -> Result<Vec<u8>, BuildError> {
     match build {
         Build::Reference(version) => {
-            // A bad build differs in L3 only; its L2 is that of the version it pretends to be.
+            // A special build differs in L3 only; its L2 is that of the version it is a variant of.
             let number = version.split('-').next().unwrap_or(version);
             let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
             let missing = || BuildError::Missing {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Command;
 use super::glass;
 use crate::golden::Panel;
-use crate::host::{Host, Plan, Timing};
+use crate::host::{Host, Plan, Timing, transport};
 use crate::provision;
 use crate::runner::{BenchError, BootRequest};
 use crate::scenario::contents::{
@@ -118,7 +118,12 @@ impl Session {
             array.insert(slot, controller).map_err(broken)?;
         }
         let slots = boards.len();
-        let host = Host::new(slots, Timing::default(), BLOCK_BYTES);
+        let host = Host::new(
+            transport::of_rig(rig),
+            slots,
+            Timing::default(),
+            BLOCK_BYTES,
+        );
         let session = Session {
             stage: Stage::new(array, rig.clone(), host, Declared::default()),
             rig: rig.clone(),
