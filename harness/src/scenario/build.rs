@@ -19,10 +19,12 @@ pub enum Build {
 }
 
 /// Builds of the reference firmware. The last ones are known to be bad.
-pub const REFERENCE_BUILDS: [&str; 7] = [
+pub const REFERENCE_BUILDS: [&str; 9] = [
     "1.0",
     "1.1",
     "2.0",
+    "1.0-iscsi",
+    "2.0-iscsi",
     "2.0-crash",
     "2.0-hang",
     "2.0-mute",
@@ -127,8 +129,8 @@ impl Build {
         Err((format!("there is no build \"{text}\""), remedy))
     }
 
-    /// The reference build of `kind`. A bad build differs in L3 only; its L2 is that of the version it
-    /// pretends to be.
+    /// The reference build of `kind`. A special build differs in L3 only; its L2 is that of the version it
+    /// is a variant of.
     pub(crate) fn reference(version: &str, kind: Kind) -> Option<&'static [u8]> {
         let number = version.split('-').next().unwrap_or(version);
         let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
