@@ -6,7 +6,7 @@ use crate::files::nearest;
 
 /// Names of events that the bench and the reference firmware make. A scenario for other firmware
 /// adds its own with `events = […]`; a misspelt name in `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 60] = [
+pub const EVENTS: [&str; 62] = [
     // The chassis and the bench.
     "powered-on",
     "powered-off",
@@ -50,6 +50,8 @@ pub const EVENTS: [&str; 60] = [
     // L3.
     "l3-started",
     "drivers-loaded",
+    "iscsi-session-opened",
+    "iscsi-session-closed",
     "disk-version-read",
     "disk-image-absent",
     "disk-image-invalid",
