@@ -48,11 +48,22 @@ pub enum Strap {
     SourceMedia,
     /// The preferred version lives in the partner controller.
     SourcePartner,
+    /// Hosts speak iSCSI, not SCSI in Ethernet frames.
+    HostIscsi,
+}
+
+/// What carries commands between hosts and controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostTransport {
+    /// SCSI in Ethernet frames.
+    EthernetScsi,
+    /// iSCSI.
+    Iscsi,
 }
 
 impl Strap {
     /// Every strap with its word, in bit order.
-    pub const ALL: [(Strap, &'static str); 7] = [
+    pub const ALL: [(Strap, &'static str); 8] = [
         (Strap::FollowL2, "follow-l2"),
         (Strap::NewestWins, "newest-wins"),
         (Strap::RequireSignature, "require-signature"),
@@ -60,6 +71,7 @@ impl Strap {
         (Strap::BaselineNoCompare, "baseline-no-compare"),
         (Strap::SourceMedia, "source-media"),
         (Strap::SourcePartner, "source-partner"),
+        (Strap::HostIscsi, "host-iscsi"),
     ];
 
     /// What it contributes to the straps word (board manual §5.2).
@@ -72,6 +84,7 @@ impl Strap {
             Strap::BaselineNoCompare => 1 << 4,
             Strap::SourceMedia => 1 << 8,
             Strap::SourcePartner => 2 << 8,
+            Strap::HostIscsi => 1 << 10,
         }
     }
 }
@@ -82,6 +95,15 @@ impl BoardType {
         self.straps
             .iter()
             .fold(0, |bits, strap| bits | strap.bits())
+    }
+
+    /// What the straps say that hosts speak.
+    pub fn host_transport(&self) -> HostTransport {
+        if self.straps.contains(&Strap::HostIscsi) {
+            HostTransport::Iscsi
+        } else {
+            HostTransport::EthernetScsi
+        }
     }
 
     /// The key in the key fuse; all zero where none is fitted or the text is no key.
@@ -216,10 +238,10 @@ mod tests {
     #[test]
     fn straps_make_the_word_of_the_manual() {
         let board = BoardType {
-            straps: vec![Strap::FollowL2, Strap::SourcePartner],
+            straps: vec![Strap::FollowL2, Strap::SourcePartner, Strap::HostIscsi],
             ..BoardType::default()
         };
-        assert_eq!(board.strap_bits(), 0x201);
+        assert_eq!(board.strap_bits(), 0x601);
         for (strap, word) in Strap::ALL {
             let folded = format!("{strap:?}").to_lowercase();
             assert_eq!(folded, word.replace('-', ""));

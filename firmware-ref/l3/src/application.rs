@@ -9,6 +9,7 @@ use crate::chassis::Chassis;
 use crate::console::Console;
 use crate::departure::Departure;
 use crate::hardware::{Hardware, Memory};
+use crate::host_link::HostLink;
 use crate::host_port::HostPort;
 use crate::installation::Installation;
 use crate::partner_package::OwnPackage;
@@ -30,7 +31,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// Runs the application, or only the console where the application must not run.
-pub(crate) fn run(
+pub(crate) fn run<L: HostLink>(
     build: &Build,
     hardware: &Hardware,
     running: &Running,
@@ -53,7 +54,8 @@ pub(crate) fn run(
     let mut watchdog = Watchdog::default();
     watchdog.renew(control);
     let mut chassis = Chassis::new(&context);
-    let mut host_port = HostPort::new(frames, data);
+    let mut host_link = L::new(hardware, frames);
+    let mut host_port = HostPort::new(data);
     let mut own_package = OwnPackage::new(package);
     let mut console = Console::new();
     let mut installation = Installation::default();
@@ -69,6 +71,7 @@ pub(crate) fn run(
             fail_as_built(build, control, &mut watchdog);
             phase = Phase::Operational;
             host_port.open(hardware, running, array_identity);
+            host_link.open(array_identity);
             chassis.start(&mut context, declared, &mut host_port);
         }
         Ready::Service { cause } => {
@@ -84,6 +87,7 @@ pub(crate) fn run(
             now_ns
         } else {
             let own_ns = chassis.deadline_ns().min(departure.deadline_ns());
+            let own_ns = own_ns.min(host_link.deadline_ns(hardware));
             own_ns.min(now_ns.saturating_add(RENEWAL_NS))
         };
         if control.wait(mask(hardware), 0, Some(deadline_ns)).is_err() {
@@ -92,7 +96,8 @@ pub(crate) fn run(
         }
         receive(&mut context, &mut chassis, &mut host_port, &mut own_package);
         chassis.tick(&mut context, &mut host_port);
-        host_port.serve(&context);
+        host_port.serve(&context, &mut host_link);
+        host_link.settle(hardware);
         installation.step(&mut context, &mut chassis, &mut host_port);
         departure.tick(&mut context, &mut chassis, &mut host_port);
         console.serve(

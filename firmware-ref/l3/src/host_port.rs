@@ -1,47 +1,39 @@
-//! Host commands: frames in, disk work for all of them together, frames out.
+//! Host commands: commands in, disk work for all of them together, answers out.
 
 use runtime::block::{Disk, Operation, SECTOR_BYTES};
 use runtime::board_control::LockAction;
-use runtime::network::Port;
 use scsi::cdb::Extent;
-use scsi::ethernet::{DATA_MAX, Exchange, parse_command, response_header};
+use scsi::ethernet::DATA_MAX;
 use scsi::inquiry::Identity;
 use scsi::target::{AccessState, Answer, DataIn, DiskError, DiskOperation, Step, Target, Task};
 use system_area::{BlockDevice, HOST_VOLUME_START};
 
 use crate::Running;
 use crate::application::Context;
-use crate::hardware::{COMMANDS, FRAME_ROOM, Hardware};
-
-/// Bytes of a command frame before its data-out.
-const COMMAND_HEADER: usize = 42;
+use crate::hardware::{COMMANDS, Hardware};
+use crate::host_link::{HostLink, Received};
 
 /// The SCSI target behind the host port.
 #[derive(Debug)]
 pub(crate) struct HostPort {
     target: Option<Target>,
-    frames: &'static mut [u8],
     data: &'static mut [u8],
 }
 
 /// A command that waits for the disk.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    exchange: Exchange,
+struct Waiting<E> {
+    exchange: E,
     operation: DiskOperation,
     task: Task,
 }
 
-type Batch = [Option<Waiting>; COMMANDS];
+type Batch<E> = [Option<Waiting<E>>; COMMANDS];
 
 impl HostPort {
     /// Closed: nobody is answered.
-    pub(crate) fn new(frames: &'static mut [u8], data: &'static mut [u8]) -> HostPort {
-        HostPort {
-            target: None,
-            frames,
-            data,
-        }
+    pub(crate) fn new(data: &'static mut [u8]) -> HostPort {
+        HostPort { target: None, data }
     }
 
     /// Hosts are answered from now on.
@@ -68,13 +60,10 @@ impl HostPort {
     }
 
     /// Takes every command that has arrived and answers it.
-    pub(crate) fn serve(&mut self, context: &Context<'_>) {
+    pub(crate) fn serve<L: HostLink>(&mut self, context: &Context<'_>, link: &mut L) {
         let hardware = context.hardware;
-        let Some(port) = &hardware.host_port else {
-            return;
-        };
-        let mut batch: Batch = [None; COMMANDS];
-        self.receive(hardware, port, &mut batch);
+        let mut batch: Batch<L::Exchange> = [None; COMMANDS];
+        self.receive(hardware, link, &mut batch);
         if batch.iter().all(Option::is_none) {
             return;
         }
@@ -83,25 +72,36 @@ impl HostPort {
             let Some(shelf) = &hardware.shelf else {
                 return;
             };
-            self.work(hardware, shelf, port, &mut batch);
+            self.work(hardware, shelf, link, &mut batch);
         }
     }
 
     /// Begins commands; those that need no disk are answered at once.
-    fn receive(&mut self, hardware: &Hardware, port: &Port, batch: &mut Batch) {
-        for (place, frame) in batch.iter_mut().zip(self.frames.chunks_mut(FRAME_ROOM)) {
-            let Ok(Some(length)) = port.receive(frame) else {
-                return;
-            };
-            let received = frame.get(..length).unwrap_or_default();
-            let Some((exchange, command)) = parse_command(received) else {
-                continue;
-            };
+    fn receive<L: HostLink>(
+        &mut self,
+        hardware: &Hardware,
+        link: &mut L,
+        batch: &mut Batch<L::Exchange>,
+    ) {
+        for (number, place) in batch.iter_mut().enumerate() {
+            let received = link.receive(hardware, number);
             let Some(target) = &mut self.target else {
-                continue;
+                match received {
+                    Received::Nothing => return,
+                    _ => continue,
+                }
+            };
+            let (exchange, command) = match received {
+                Received::Nothing => return,
+                Received::Noise => continue,
+                Received::Reset => {
+                    target.reset();
+                    continue;
+                }
+                Received::Command(exchange, command) => (exchange, command),
             };
             match target.begin(&command) {
-                Step::Answer(answer) => answer_with(hardware, port, &exchange, &answer, &[]),
+                Step::Answer(answer) => answer_with(hardware, link, &exchange, &answer, &[]),
                 Step::Disk(operation, task) => {
                     *place = Some(Waiting {
                         exchange,
@@ -114,8 +114,14 @@ impl HostPort {
     }
 
     /// Does what the commands of the batch wait for, and goes on with them.
-    fn work(&mut self, hardware: &Hardware, shelf: &Disk, port: &Port, batch: &mut Batch) {
-        let together = self.run(hardware, shelf, batch, None);
+    fn work<L: HostLink>(
+        &mut self,
+        hardware: &Hardware,
+        shelf: &Disk,
+        link: &mut L,
+        batch: &mut Batch<L::Exchange>,
+    ) {
+        let together = self.run(hardware, shelf, link, batch, None);
         for place in 0..COMMANDS {
             let Some(waiting) = batch.get(place).copied().flatten() else {
                 continue;
@@ -124,7 +130,7 @@ impl HostPort {
                 Ok(()) => Ok(()),
                 // One of them failed: each for itself, to know which.
                 Err(()) => self
-                    .run(hardware, shelf, batch, Some(place))
+                    .run(hardware, shelf, link, batch, Some(place))
                     .map_err(|()| self.why(hardware)),
             };
             let next = match waiting.task.resume(result) {
@@ -135,7 +141,7 @@ impl HostPort {
                 }),
                 Step::Answer(answer) => {
                     let data = self.data_of(place);
-                    answer_with(hardware, port, &waiting.exchange, &answer, data);
+                    answer_with(hardware, link, &waiting.exchange, &answer, data);
                     None
                 }
             };
@@ -147,19 +153,19 @@ impl HostPort {
 
     /// Runs the disk work of the whole batch, or of one command; flushes only when nothing else is
     /// left, and once for all.
-    fn run(
+    fn run<L: HostLink>(
         &mut self,
         hardware: &Hardware,
         shelf: &Disk,
-        batch: &Batch,
+        link: &L,
+        batch: &Batch<L::Exchange>,
         only: Option<usize>,
     ) -> Result<(), ()> {
         let control = &hardware.control;
         let wanted = |place: usize| only.is_none_or(|only| only == place);
-        let frames = self.frames.chunks(FRAME_ROOM);
         let buffers = self.data.chunks_mut(DATA_MAX);
-        let transfers = batch.iter().zip(frames.zip(buffers)).enumerate();
-        let operations = transfers.filter_map(|(place, (waiting, (frame, data)))| {
+        let transfers = batch.iter().zip(buffers).enumerate();
+        let operations = transfers.filter_map(|(place, (waiting, data))| {
             let waiting = waiting.as_ref().filter(|_| wanted(place))?;
             match waiting.operation {
                 DiskOperation::Read(extent) => Some(Operation::Read {
@@ -168,14 +174,17 @@ impl HostPort {
                 }),
                 DiskOperation::Write(extent) => Some(Operation::Write {
                     sector: sector(&extent),
-                    from: frame.get(COMMAND_HEADER..)?.get(..bytes(&extent))?,
+                    from: link.data_out(place).get(..bytes(&extent))?,
                 }),
                 DiskOperation::Flush => None,
             }
         });
         let transferred = shelf.run(control, operations);
         let flush = (0..).zip(batch).any(|(place, waiting)| {
-            wanted(place) && waiting.is_some_and(|w| w.operation == DiskOperation::Flush)
+            wanted(place)
+                && waiting
+                    .as_ref()
+                    .is_some_and(|w| w.operation == DiskOperation::Flush)
         });
         let flushed = if flush { shelf.flush(control) } else { Ok(()) };
         transferred.and(flushed).map_err(|_| ())
@@ -211,10 +220,10 @@ fn bytes(extent: &Extent) -> usize {
 }
 
 /// Sends an answer; `disk_data` is what the disk read for the command.
-fn answer_with(
+fn answer_with<L: HostLink>(
     hardware: &Hardware,
-    port: &Port,
-    exchange: &Exchange,
+    link: &mut L,
+    exchange: &L::Exchange,
     answer: &Answer,
     disk_data: &[u8],
 ) {
@@ -226,7 +235,5 @@ fn answer_with(
             .and_then(|bytes| disk_data.get(..bytes))
             .unwrap_or_default(),
     };
-    let header = response_header(exchange, answer, data.len());
-    // An initiator that hears nothing asks again.
-    let _lost = port.send(&hardware.control, &[&header, data]);
+    link.answer(hardware, exchange, answer, data);
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   boot ─────────► application          the two halves of a run
+//!    │                │           host_link               what carries host commands
 //!    │  publish       │  chassis  host_port  console  installation  departure  picture
 //!    │  reflash       │     │        │          │          │            │         │
 //!    │  download      └─────┴────┬───┴──────────┴──────────┴────────────┴─────────┘
@@ -21,6 +22,7 @@ mod console;
 mod departure;
 mod download;
 mod hardware;
+mod host_link;
 mod host_port;
 mod installation;
 mod partner_package;
@@ -35,6 +37,7 @@ use runtime::board_control::BoardControl;
 use runtime::handoff::Handoff;
 
 use crate::hardware::{Hardware, Memory};
+use crate::host_link::{ByStrap, EthernetScsi, HostLink};
 use crate::picture::Layout;
 
 /// What makes one build differ from another.
@@ -134,8 +137,30 @@ pub(crate) struct Running {
     pub(crate) downloaded: bool,
 }
 
-/// Runs the level.
+/// Build 1.0 that knows iSCSI, and uses it where the board's straps say so.
+pub const BUILD_1_0_ISCSI: Build = Build {
+    version: "1.0-iscsi",
+    ..BUILD_1_0
+};
+
+/// Build 2.0 that knows iSCSI.
+pub const BUILD_2_0_ISCSI: Build = Build {
+    version: "2.0-iscsi",
+    ..BUILD_2_0
+};
+
+/// Runs the level, with SCSI in Ethernet for hosts.
 pub fn run(build: &Build) -> ! {
+    run_with::<EthernetScsi>(build)
+}
+
+/// Runs the level, with the host link that the straps ask for. Programs that do not ask for it are spared
+/// the size of a TCP/IP stack, and every boot the time to read one from flash.
+pub fn run_by_strap(build: &Build) -> ! {
+    run_with::<ByStrap>(build)
+}
+
+fn run_with<L: HostLink>(build: &Build) -> ! {
     let handoff = Handoff::load();
     let opened = match &handoff {
         Some(handoff) => BoardControl::take_over(handoff),
@@ -155,7 +180,7 @@ pub fn run(build: &Build) -> ! {
     let hardware = Hardware::open(control, build.panel);
     let mut memory = Memory::take();
     let ready = boot_sequence::run(build, &hardware, &running, &mut memory);
-    application::run(build, &hardware, &running, ready, memory)
+    application::run::<L>(build, &hardware, &running, ready, memory)
 }
 
 fn running(build: &Build, handoff: &Handoff) -> Option<Running> {

@@ -66,6 +66,17 @@ pub enum Source {
     Reserved,
 }
 
+/// What carries commands between hosts and this controller (straps 10–11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostTransport {
+    /// SCSI in Ethernet frames.
+    EthernetScsi,
+    /// iSCSI.
+    Iscsi,
+    /// A reserved value.
+    Reserved,
+}
+
 /// Board straps (board manual §5.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Straps(pub u32);
@@ -103,6 +114,15 @@ impl Straps {
             1 => Source::ServiceMedia,
             2 => Source::Partner,
             _ => Source::Reserved,
+        }
+    }
+
+    /// What carries commands between hosts and this controller.
+    pub fn host_transport(self) -> HostTransport {
+        match self.0 >> 10 & 3 {
+            0 => HostTransport::EthernetScsi,
+            1 => HostTransport::Iscsi,
+            _ => HostTransport::Reserved,
         }
     }
 }
@@ -286,5 +306,7 @@ mod tests {
         assert!(straps.follow_l2() && straps.require_signature());
         assert!(!straps.newest_wins() && !straps.baseline_download());
         assert_eq!(straps.source(), Source::Partner);
+        assert_eq!(straps.host_transport(), HostTransport::EthernetScsi);
+        assert_eq!(Straps(0x0400).host_transport(), HostTransport::Iscsi);
     }
 }

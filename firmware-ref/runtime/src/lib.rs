@@ -38,6 +38,8 @@ mod spi;
 pub mod spi_flash;
 
 pub use error::DeviceError;
-pub use identity::{BankName, BankPlace, Identity, MAX_BANKS, ResetReason, Source, Straps};
+pub use identity::{
+    BankName, BankPlace, HostTransport, Identity, MAX_BANKS, ResetReason, Source, Straps,
+};
 pub use slot::{SLOTS, Slot, kind, number};
 pub use spi::SpiController;

@@ -202,6 +202,13 @@ impl Target {
         }
     }
 
+    /// The logical unit was reset by a task management function: every known initiator is told (SAM-5 §6.3.3).
+    pub fn reset(&mut self) {
+        for nexus in self.nexuses.iter_mut().flatten() {
+            nexus.attention = Some(Sense::RESET_OCCURRED);
+        }
+    }
+
     /// How this controller may use the logical unit.
     pub fn access_state(&self) -> AccessState {
         self.states

@@ -186,6 +186,15 @@ fn every_initiator_hears_of_the_reset_once() {
 }
 
 #[test]
+fn every_initiator_hears_of_a_reset_of_the_unit() {
+    let mut target = active();
+    target.reset();
+    let reset = (SenseKey::UnitAttention, 0x29, 0);
+    assert_eq!(sense(send(&mut target, &[0; 6], &[])), reset);
+    assert_eq!(send(&mut target, &[0; 6], &[]), GOOD);
+}
+
+#[test]
 fn request_sense_takes_the_attention_away() {
     let mut target = Target::new(identity(), 1000);
     target.set_access_state(0, AccessState::ActiveOptimized);

@@ -16,7 +16,7 @@ use super::command::Command;
 use super::glass;
 use super::state::{SERIAL_MAX, StateFolder, is_serial};
 use crate::golden::Panel;
-use crate::host::{Host, Plan, Timing};
+use crate::host::{Host, Plan, Timing, transport};
 use crate::provision;
 use crate::runner::{BenchError, BootRequest};
 use crate::scenario::contents::{
@@ -101,7 +101,12 @@ impl Session {
             }
         }
         let slots = rig.slots().count();
-        let host = Host::new(slots, Timing::default(), BLOCK_BYTES);
+        let host = Host::new(
+            transport::of_rig(rig),
+            slots,
+            Timing::default(),
+            BLOCK_BYTES,
+        );
         let session = Session {
             stage: Stage::new(array, rig.clone(), host, Declared::default()),
             rig: rig.clone(),

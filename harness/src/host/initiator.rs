@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use devices::time::Nanos;
 
-use super::transport::{self, Response};
+use super::transport::{Answer, Command, Outcome, Transport};
 
 /// Patience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +29,6 @@ impl Default for Timing {
             command_timeout: Nanos::from_secs(60),
         }
     }
-}
-
-/// One SCSI command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// Command descriptor block, zero-padded.
-    pub cdb: [u8; 16],
-    /// Data-out.
-    pub data: Vec<u8>,
 }
 
 const GOOD: u8 = 0x00;
@@ -80,31 +71,31 @@ enum Wait {
     Pause { until: Nanos },
 }
 
-/// The initiator. Plain data: cloning it is a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The initiator. Cloning it is a checkpoint.
+#[derive(Clone, Debug)]
 pub struct Initiator {
+    transport: Box<dyn Transport>,
     paths: usize,
     current: usize,
     timing: Timing,
     next_tag: u32,
     next_wire_tag: u32,
     commands: BTreeMap<u32, InProgress>,
-    outbox: Vec<Vec<u8>>,
     completions: Vec<Completion>,
     switches: u64,
 }
 
 impl Initiator {
     /// An initiator with one path to each of `paths` controllers.
-    pub fn new(paths: usize, timing: Timing) -> Initiator {
+    pub fn new(transport: Box<dyn Transport>, paths: usize, timing: Timing) -> Initiator {
         Initiator {
+            transport,
             paths: paths.max(1),
             current: 0,
             timing,
             next_tag: 0,
             next_wire_tag: 0,
             commands: BTreeMap::new(),
-            outbox: Vec::new(),
             completions: Vec::new(),
             switches: 0,
         }
@@ -130,26 +121,45 @@ impl Initiator {
 
     /// Takes a frame off the wire.
     pub fn receive(&mut self, now: Nanos, frame: &[u8]) {
-        let Some(response) = transport::decode_response(frame) else {
-            return;
-        };
+        self.transport.receive(now, frame);
+        self.hear(now);
+    }
+
+    /// Goes on with what the transport has heard.
+    fn hear(&mut self, now: Nanos) {
+        // Sending can lose a path at once, and so more to hear of.
+        loop {
+            let answers = self.transport.take_answers();
+            if answers.is_empty() {
+                return;
+            }
+            for answer in answers {
+                self.answered(now, answer);
+            }
+        }
+    }
+
+    fn answered(&mut self, now: Nanos, answer: Answer) {
         let found = self.commands.iter().find(|(_, command)| {
-            command.wire_tag == response.tag && matches!(command.wait, Wait::Answer { .. })
+            command.wire_tag == answer.tag && matches!(command.wait, Wait::Answer { .. })
         });
         let Some(tag) = found.map(|(tag, _)| *tag) else {
             return;
         };
-        if response.from != transport::controller_mac(self.current) {
-            // Another command moved on to another path meanwhile; this path works too.
-            if let Some(path) =
-                (0..self.paths).find(|p| response.from == transport::controller_mac(*p))
-                && response.status == GOOD
-            {
-                self.switch_to(path);
-            }
+        let Outcome::Status {
+            status,
+            sense,
+            data,
+        } = answer.outcome
+        else {
+            return self.next_path(now, tag);
+        };
+        // Another command may have moved on to another path meanwhile; this path works too.
+        if answer.path != self.current && answer.path < self.paths && status == GOOD {
+            self.switch_to(answer.path);
         }
-        match verdict(&response) {
-            Verdict::Good => self.complete(now, tag, Ok(response.data)),
+        match verdict(status, &sense) {
+            Verdict::Good => self.complete(now, tag, Ok(data)),
             Verdict::Again => self.send(now, tag),
             Verdict::OtherPath => self.next_path(now, tag),
             Verdict::Failed(why) => self.complete(now, tag, Err(why)),
@@ -158,6 +168,8 @@ impl Initiator {
 
     /// Does what is due at `now`.
     pub fn advance(&mut self, now: Nanos) {
+        self.transport.advance(now);
+        self.hear(now);
         let due: Vec<u32> = self
             .commands
             .iter()
@@ -174,26 +186,26 @@ impl Initiator {
                 let tried = command.attempts;
                 self.complete(now, tag, Err(format!("timed out after {tried} attempts")));
             } else if matches!(command.wait, Wait::Answer { .. }) {
+                self.transport.give_up(now, command.path);
                 self.next_path(now, tag);
             } else {
                 self.send(now, tag);
             }
         }
+        self.hear(now);
     }
 
     /// When something is next due.
     pub fn deadline(&self) -> Option<Nanos> {
-        self.commands
-            .values()
-            .map(|command| match command.wait {
-                Wait::Answer { until } | Wait::Pause { until } => until,
-            })
-            .min()
+        let commands = self.commands.values().map(|command| match command.wait {
+            Wait::Answer { until } | Wait::Pause { until } => until,
+        });
+        commands.chain(self.transport.deadline()).min()
     }
 
     /// Frames to put on the wire.
     pub fn take_frames(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.outbox)
+        self.transport.take_frames()
     }
 
     /// Commands that ended.
@@ -229,15 +241,8 @@ impl Initiator {
         command.wait = Wait::Answer {
             until: now + self.timing.path_timeout,
         };
-        let to = transport::controller_mac(self.current);
-        let Command { cdb, data } = &command.command;
-        self.outbox.push(transport::encode_command(
-            to,
-            0,
-            command.wire_tag,
-            cdb,
-            data,
-        ));
+        let (path, wire_tag) = (command.path, command.wire_tag);
+        self.transport.send(now, path, wire_tag, &command.command);
     }
 
     fn next_path(&mut self, now: Nanos, tag: u32) {
@@ -282,12 +287,12 @@ enum Verdict {
     Failed(String),
 }
 
-fn verdict(response: &Response) -> Verdict {
-    match response.status {
+fn verdict(status: u8, sense: &[u8]) -> Verdict {
+    match status {
         GOOD => Verdict::Good,
         CHECK_CONDITION => {
             // Fixed format sense: key in byte 2, ASC and ASCQ in bytes 12 and 13 (SPC-5 §4.4.3).
-            let byte = |at: usize| response.sense.get(at).copied().unwrap_or(0);
+            let byte = |at: usize| sense.get(at).copied().unwrap_or(0);
             match byte(2) & 0xf {
                 UNIT_ATTENTION => Verdict::Again,
                 NOT_READY => Verdict::OtherPath,
@@ -301,12 +306,18 @@ fn verdict(response: &Response) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::controller_mac;
+    use super::super::ethernet::{ETHERNET_TYPE, EthernetScsi};
     use super::*;
+
+    fn initiator() -> Initiator {
+        Initiator::new(Box::new(EthernetScsi::default()), 2, Timing::default())
+    }
 
     fn answer(frame: &[u8], from: usize, status: u8, key: u8) -> Vec<u8> {
         let mut out = frame[6..12].to_vec();
-        out.extend(transport::controller_mac(from));
-        out.extend(transport::ETHERNET_TYPE);
+        out.extend(controller_mac(from));
+        out.extend(ETHERNET_TYPE);
         out.extend([2, 0, 0, 0]);
         out.extend(&frame[18..22]);
         out.extend(0_u32.to_le_bytes());
@@ -321,18 +332,19 @@ mod tests {
         Command {
             cdb: [0; 16],
             data: Vec::new(),
+            expected: 0,
         }
     }
 
     #[test]
     fn a_standby_path_is_left_at_once() {
-        let mut initiator = Initiator::new(2, Timing::default());
+        let mut initiator = initiator();
         initiator.submit(Nanos(0), command());
         let first = initiator.take_frames().remove(0);
-        assert_eq!(first[..6], transport::controller_mac(0));
+        assert_eq!(first[..6], controller_mac(0));
         initiator.receive(Nanos(5), &answer(&first, 0, CHECK_CONDITION, NOT_READY));
         let second = initiator.take_frames().remove(0);
-        assert_eq!(second[..6], transport::controller_mac(1));
+        assert_eq!(second[..6], controller_mac(1));
         initiator.receive(Nanos(9), &answer(&second, 1, GOOD, 0));
         let done = initiator.take_completions().remove(0);
         assert_eq!(
@@ -344,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_silent_path_costs_its_time_out_and_a_dead_array_the_whole_one() {
-        let mut initiator = Initiator::new(2, Timing::default());
+        let mut initiator = initiator();
         initiator.submit(Nanos(0), command());
         let mut sent = 0;
         while let Some(at) = initiator.deadline() {
@@ -359,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_is_not_believed() {
-        let mut initiator = Initiator::new(2, Timing::default());
+        let mut initiator = initiator();
         initiator.submit(Nanos(0), command());
         let late = initiator.take_frames().remove(0);
         initiator.advance(Nanos::from_millis(500));

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use devices::power::mix;
 use devices::time::Nanos;
 
-use super::initiator::{Command, Completion, Initiator, Timing};
+use super::initiator::{Completion, Initiator, Timing};
 use super::ledger::Ledger;
+use super::transport::{Command, Transport};
 
 /// What a host does while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,8 @@ enum Purpose {
     Verify { index: u64 },
 }
 
-/// A host with a workload. Plain data: cloning it is a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A host with a workload. Cloning it is a checkpoint.
+#[derive(Clone, Debug)]
 pub struct Host {
     initiator: Initiator,
     ledger: Ledger,
@@ -81,9 +82,14 @@ const VERIFY_DEPTH: usize = 8;
 impl Host {
     /// A host with one path to each of `paths` controllers, doing nothing yet. It will work on
     /// blocks of `block_bytes` bytes.
-    pub fn new(paths: usize, timing: Timing, block_bytes: usize) -> Host {
+    pub fn new(
+        transport: Box<dyn Transport>,
+        paths: usize,
+        timing: Timing,
+        block_bytes: usize,
+    ) -> Host {
         Host {
-            initiator: Initiator::new(paths, timing),
+            initiator: Initiator::new(transport, paths, timing),
             ledger: Ledger::new(block_bytes),
             plan: None,
             next_at: Nanos::NEVER,
@@ -262,6 +268,7 @@ impl Host {
                 let command = Command {
                     cdb: transfer(0x2a, index, self.ledger.block_bytes()),
                     data,
+                    expected: 0,
                 };
                 self.issue(now, Purpose::Write { index, sequence }, command);
             } else {
@@ -274,6 +281,7 @@ impl Host {
         Command {
             cdb: transfer(0x28, index, self.ledger.block_bytes()),
             data: Vec::new(),
+            expected: self.ledger.block_bytes(),
         }
     }
 

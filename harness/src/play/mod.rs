@@ -25,7 +25,7 @@ use thiserror::Error;
 
 pub use self::bench::KvmBench;
 use self::tell::Told;
-use crate::host::{Host, Timing};
+use crate::host::{Host, Timing, transport};
 use crate::provision::{self, BuildError};
 use crate::report::{Sink, SinkError};
 use crate::scenario::{Action, HostAction, Scenario, Step};
@@ -122,7 +122,8 @@ impl<'s> Player<'s> {
             array.insert(index(*slot), controller)?;
         }
         let slots = rig.slots().count();
-        let host = Host::new(slots, timing(scenario), usize_of(block_bytes(scenario)));
+        let block_bytes = usize_of(block_bytes(scenario));
+        let host = Host::new(transport::of_rig(rig), slots, timing(scenario), block_bytes);
         let mut player = Player {
             scenario,
             rom,

@@ -19,10 +19,12 @@ pub enum Build {
 }
 
 /// Builds of the reference firmware. The last ones are known to be bad.
-pub const REFERENCE_BUILDS: [&str; 7] = [
+pub const REFERENCE_BUILDS: [&str; 9] = [
     "1.0",
     "1.1",
     "2.0",
+    "1.0-iscsi",
+    "2.0-iscsi",
     "2.0-crash",
     "2.0-hang",
     "2.0-mute",
