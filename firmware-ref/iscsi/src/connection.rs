@@ -270,7 +270,7 @@ impl<'m> Connection<'m> {
         };
         let expected = task.expected_length();
         let takes = if task.header.has(flag::READ) {
-            expected
+            expected.min(DATA_MAX)
         } else {
             0
         };

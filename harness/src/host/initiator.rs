@@ -306,7 +306,7 @@ fn verdict(status: u8, sense: &[u8]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::controller_mac;
+    use super::super::transport::controller_mac;
     use super::super::ethernet::{ETHERNET_TYPE, EthernetScsi};
     use super::*;
 

@@ -7,7 +7,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 81] = [
+pub const EVENTS: [&str; 83] = [
     // The chassis, and what was done to it.
     "powered-on",
     "power-cut",
@@ -62,6 +62,8 @@ pub const EVENTS: [&str; 81] = [
     "l3-started",
     "version-mismatch",
     "drivers-loaded",
+    "iscsi-session-opened",
+    "iscsi-session-closed",
     "disk-version-read",
     "disk-image-absent",
     "disk-image-invalid",

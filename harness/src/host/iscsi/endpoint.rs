@@ -284,3 +284,60 @@ impl TxToken for Leaving<'_> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTE: Route = Route {
+        own_mac: [2, 0xab, 2, 0, 0, 1],
+        own_address: [10, 0, 0, 102],
+        peer_address: [10, 0, 0, 2],
+        peer_port: 3260,
+        number: 3,
+    };
+
+    /// The peer's answer to an ARP request (RFC 826).
+    fn arp_answer(request: &[u8]) -> Vec<u8> {
+        let mut frame = request[6..12].to_vec();
+        frame.extend([2, 0xab, 1, 0, 0, 1, 8, 6]);
+        frame.extend([0, 1, 8, 0, 6, 4, 0, 2]);
+        frame.extend([2, 0xab, 1, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(&request[22..32]);
+        frame
+    }
+
+    #[test]
+    fn a_copy_goes_on_as_the_original_does() {
+        let (mut endpoint, output) = Endpoint::connect(Nanos(5_000), ROUTE);
+        assert_eq!(output.frames[0][12..14], [8, 6], "who has 10.0.0.2?");
+        let answer = arp_answer(&output.frames[0]);
+        let mut copy = endpoint.clone();
+        let frame = Input::Frame(answer.into());
+        let syn = endpoint.tell(Nanos(45_000), frame.clone()).frames;
+        assert_eq!(syn[0][47], 2, "SYN to port 3260");
+        assert_eq!(copy.tell(Nanos(45_000), frame).frames, syn);
+        let mut later = endpoint.clone();
+        // Again and again, then no more.
+        let mut sent = 0;
+        while let Some(at) = endpoint.deadline() {
+            assert_eq!(later.deadline(), Some(at));
+            let output = endpoint.tell(at, Input::Time);
+            let copied = later.tell(at, Input::Time);
+            assert_eq!((&copied.frames, copied.over), (&output.frames, output.over));
+            sent += output.frames.len();
+            if output.over {
+                break;
+            }
+        }
+        assert!(
+            sent > 0
+                && endpoint
+                    .stack
+                    .sockets
+                    .get::<Socket<'_>>(endpoint.stack.handle)
+                    .state()
+                    == State::Closed
+        );
+    }
+}

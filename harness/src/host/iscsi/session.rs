@@ -353,7 +353,7 @@ impl Session {
         text.push_str(&format!("MaxRecvDataSegmentLength={DATA_SEGMENT_MAX}\0"));
         if connection.purpose == Purpose::Use {
             text.push_str("MaxConnections=1\0InitialR2T=Yes\0ImmediateData=Yes\0");
-            text.push_str("MaxBurstLength=262144\0FirstBurstLength=65536\0MaxOutstandingR2T=1\0");
+            text.push_str("MaxBurstLength=262144\0FirstBurstLength=4096\0MaxOutstandingR2T=1\0");
             text.push_str("DataPDUInOrder=Yes\0DataSequenceInOrder=Yes\0");
         }
         let mut header = Request::new(opcode::LOGIN_REQUEST | IMMEDIATE, LOGIN_FLAGS, OWN_TAG);
