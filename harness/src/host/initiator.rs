@@ -306,8 +306,8 @@ fn verdict(status: u8, sense: &[u8]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::transport::controller_mac;
     use super::super::ethernet::{ETHERNET_TYPE, EthernetScsi};
+    use super::super::transport::controller_mac;
     use super::*;
 
     fn initiator() -> Initiator {
