@@ -129,8 +129,8 @@ impl Build {
         Err((format!("there is no build \"{text}\""), remedy))
     }
 
-    /// The reference build of `kind`. A special build differs in L3 only; its L2 is that of the version it
-    /// is a variant of.
+    /// The reference build of `kind`. A special build differs in L3 only; its L2 is that of the version
+    /// it is a variant of.
     pub(crate) fn reference(version: &str, kind: Kind) -> Option<&'static [u8]> {
         let number = version.split('-').next().unwrap_or(version);
         let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
