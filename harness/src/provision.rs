@@ -267,9 +267,14 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
     let mut file = pack::package(version, &images).map_err(|error| bad(&contents.l3, &error))?;
     match contents.damage {
         Some(Damage::BitFlips(bits)) => {
+            // In the L3 image: elsewhere they might hit what nobody reads.
+            let package = Package::parse(&file).map_err(|error| bad(&"the package", &error))?;
+            let part = package.part(Kind::L3);
+            let (offset, length) = part.map_or((0, 0), |part| (part.offset, part.length));
             for nth in 0..bits {
-                let bit = mix(seed, u64::from(nth)) % (file.len() as u64 * 8);
-                file[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
+                let bit = mix(seed, u64::from(nth)) % (u64::from(length) * 8).max(1);
+                let at = u64::from(offset) + bit / 8;
+                file[usize::try_from(at).unwrap_or(0)] ^= 1 << (bit % 8);
             }
         }
         Some(Damage::Truncated) => {

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn both_layouts_are_possible() {
+    fn every_layout_is_possible() {
         check(|_| {}, &[]);
         check(|rig| rig.board.flash.layout = Layout::SameChip, &[]);
         check(
@@ -396,6 +396,13 @@ mod tests {
                 "bank L2B is in chip 1, the board has 1",
                 "bank L3B is in chip 1, the board has 1",
             ],
+        );
+        check(
+            |rig| {
+                rig.board.flash.chips = 1;
+                rig.board.flash.layout = Layout::OneChip;
+            },
+            &[],
         );
     }
 

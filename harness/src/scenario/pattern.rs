@@ -329,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn the_firmware_manual_names_the_same_traces() {
+        let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-ref/MANUAL.md");
+        let text = std::fs::read_to_string(manual).unwrap();
+        let (_, traces) = text.split_once("Traces of L3").unwrap();
+        let mut told: Vec<&str> = traces.split('`').skip(1).step_by(2).collect();
+        let first = EVENTS.iter().position(|name| *name == "l3-started");
+        let mut made = EVENTS[first.unwrap()..].to_vec();
+        // Every level makes this one.
+        made.push("boot-error");
+        made.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, made);
+    }
+
+    #[test]
     fn every_event_that_happened_in_a_golden_has_its_name_here() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden");
         let mut seen = 0;
