@@ -16,12 +16,12 @@ pub(crate) struct Program {
 }
 
 /// Asks cargo to build again when anything in the firmware's workspace changes. Its own target directory,
-/// where somebody built by hand, is left out.
+/// where somebody built by hand, is left out, and so are the fuzz targets.
 pub(crate) fn watch(workspace: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build");
     for entry in fs::read_dir(workspace)? {
         let entry = entry?;
-        if entry.file_name() != "target" {
+        if entry.file_name() != "target" && entry.file_name() != "fuzz" {
             println!("cargo::rerun-if-changed={}", entry.path().display());
         }
     }

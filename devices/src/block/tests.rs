@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::medium::Medium;
 use crate::service_media::ServiceMedia;
+use crate::shelf::{DiskTiming, Level, Shelf, ShelfSettings};
 use crate::test_driver::{TestDriver, check_hostile, hostile};
 use crate::virtio::VirtioDevice;
 
@@ -209,6 +211,36 @@ proptest! {
     ) {
         let mut core = Plain::new();
         check_hostile(&mut BlockVirtio::<Plain>::new(0), &mut &mut core, &plan);
+    }
+
+    #[test]
+    fn nor_at_a_shelf(plan in hostile(1, contents())) {
+        let disks = (0..3).map(|_| Medium::memory(160 * 520, 0)).collect();
+        let mut shelf = Shelf::create(settings(), disks, Vec::new()).unwrap();
+        shelf.power_on(Nanos::ZERO, &mut Vec::new());
+        check_hostile(&mut BlockVirtio::<Shelf>::new(0), &mut &mut shelf, &plan);
+    }
+
+    #[test]
+    fn nor_at_service_media(plan in hostile(1, contents())) {
+        let mut media = ServiceMedia::default();
+        media.insert("x", vec![1; 8000].into());
+        check_hostile(&mut BlockVirtio::<ServiceMedia>::new(0), &mut &mut media, &plan);
+    }
+}
+
+fn settings() -> ShelfSettings {
+    ShelfSettings {
+        level: Level::Five,
+        chunk_bytes: 1024,
+        cache_bytes: 2048,
+        timing: DiskTiming {
+            read: Nanos(100),
+            write: Nanos(200),
+            cache: Nanos(10),
+        },
+        regions: Vec::new(),
+        array_id: 1,
     }
 }
 

@@ -73,7 +73,11 @@ pub fn load_rig(name: &str, folder: &Path) -> Result<Rig, FileError> {
     }
 }
 
-fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
+/// Reads a rig out of `file`.
+///
+/// # Errors
+/// It is wrong; everything that is is told at once.
+pub fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
     let fail = |problems| FileError::new(&file.name, &file.text, problems);
     let rig: Rig = toml::from_str(&file.text).map_err(|error| fail(vec![serde_problem(&error)]))?;
     let mut problems = rig.problems();

@@ -291,14 +291,24 @@ pub fn package_misfit(package: &PackageContents, rig: &Rig) -> Option<Problem> {
         (Err(problem), _) | (_, Err(problem)) => return Some(problem),
     };
     let sector = system_area::SECTOR_SIZE as u64;
-    let area = system_area::HOST_VOLUME_START.min(rig.shelf.volume().0 / sector);
-    let room = area.saturating_sub(system_area::PACKAGE_AREA_START) * sector;
+    let volume = rig.shelf.volume().0 / sector;
+    if volume < system_area::HOST_VOLUME_START {
+        return Some(Problem::new(
+            format!(
+                "the array's volume of {} KiB has no room for the system area",
+                volume / 2
+            ),
+            "enlarge `shelf.member_size` in the rig file, or say array = \"absent\"",
+        ));
+    }
+    let area = system_area::HOST_VOLUME_START - system_area::PACKAGE_AREA_START;
+    let room = area * sector;
     // Manifest and images begin at sectors.
     let whole = MANIFEST_SIZE as u64 + l2.next_multiple_of(sector) + l3.next_multiple_of(sector);
     (whole > room).then(|| {
         Problem::new(
             format!("a package of {whole} bytes has no room in the {room} of the system area"),
-            "enlarge `shelf.member_size` in the rig file, or name another build",
+            "name another build",
         )
     })
 }

@@ -128,7 +128,7 @@ fn a_package_has_room_in_the_banks_and_on_the_array() {
     let boot = ["boot", "./x.toml", "--firmware", "./x.abp"];
     let wanted = [
         "x.abp in L2A has 819456 bytes, the bank 131072",
-        "no room in the",
+        "no room for the system area",
     ];
     refused(folder.path(), "boot", &boot, &wanted);
 }
