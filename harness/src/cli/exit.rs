@@ -109,8 +109,8 @@ impl CliError {
             CliError::Bench(error @ BenchError::State { .. }) => {
                 (format!("error: {}\n", error.chain()), Exit::BadFile)
             }
-            CliError::Bench(error @ BenchError::Busy { .. }) => {
-                (format!("error: {error}\n"), Exit::Broken)
+            CliError::Bench(error @ (BenchError::Busy { .. } | BenchError::Host { .. })) => {
+                (format!("error: {}\n", error.chain()), Exit::Broken)
             }
             CliError::Bench(error) => (
                 format!("error: {}\n`arraybench doctor` says more.\n", error.chain()),

@@ -92,6 +92,12 @@ pub(super) fn scenarios(paths: &[PathBuf], want_all: bool) -> Result<Vec<Scenari
     for word in paths {
         files.extend(files_of(word)?);
     }
+    if let (true, [folder, ..]) = (files.is_empty(), paths) {
+        return Err(CliError::Usage(format!(
+            "{} holds no scenario file (*.toml)",
+            folder.display()
+        )));
+    }
     if files.is_empty() {
         return Err(CliError::Usage(
             "name scenarios or files of them, or say --all; `arraybench run --list` shows the names"

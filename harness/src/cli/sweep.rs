@@ -58,9 +58,13 @@ Examples:
 
 impl Sweep {
     pub(super) fn run(self) -> Result<Exit, CliError> {
+        if self.scenario.is_dir() {
+            let what = format!("{} is a folder; name one scenario", self.scenario.display());
+            return Err(CliError::Usage(what));
+        }
         let scenario = scenarios(std::slice::from_ref(&self.scenario), false)?
             .pop()
-            .ok_or_else(|| CliError::Usage("name one scenario file".to_owned()))?;
+            .ok_or_else(|| CliError::Usage("name one scenario".to_owned()))?;
         let bench = bench(self.play.engine())?;
         let plan = SweepPlan {
             scenario,
