@@ -1,5 +1,7 @@
 //! What each verb does.
 
+use std::sync::Arc;
+
 use devices::board_control::ResetReason;
 use devices::flash::Fault;
 use devices::medium::Medium;
@@ -121,13 +123,17 @@ impl Player<'_> {
             Action::BoardFault { board, fault } => self.board_fault(*board, *fault)?,
             Action::Link { link, boards, up } => self.link(*link, boards, *up),
             Action::Checkpoint(name) => {
-                let kept = self.keep(None)?;
-                self.kept.insert(name.clone(), kept);
+                let kept = Arc::new(self.keep(None)?);
+                self.named.insert(name.clone(), kept);
             }
             Action::Restore(name) => {
-                if let Some(kept) = self.kept.get(name).cloned() {
-                    self.bring_back(&kept)?;
+                // A scenario that names a checkpoint it never made is refused when it is loaded.
+                let named = self.named.clone();
+                if let Some(kept) = named.get(name) {
+                    self.bring_back(kept)?;
                 }
+                // Going back does not unmake a checkpoint: it can be gone back to again.
+                self.named = named;
             }
             Action::Note(name) => {
                 self.mark(name.clone());

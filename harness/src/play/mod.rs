@@ -87,7 +87,8 @@ pub struct Player<'s> {
     /// Slots whose power is switched on, whether or not a board is in them.
     live_slots: Vec<bool>,
     marks: BTreeMap<String, Mark>,
-    kept: BTreeMap<String, Kept>,
+    /// Checkpoints that the scenario made, by name.
+    named: BTreeMap<String, Arc<Kept>>,
     /// Cuts that were armed: number, and the step that did it.
     armed: BTreeMap<u32, usize>,
     told: Told,
@@ -100,6 +101,8 @@ pub struct Kept {
     pulled: BTreeMap<String, Controller>,
     live_slots: Vec<bool>,
     marks: BTreeMap<String, Mark>,
+    named: BTreeMap<String, Arc<Kept>>,
+    armed: BTreeMap<u32, usize>,
 }
 
 impl<'s> Player<'s> {
@@ -131,7 +134,7 @@ impl<'s> Player<'s> {
             pulled: BTreeMap::new(),
             live_slots: vec![false; slots],
             marks: BTreeMap::new(),
-            kept: BTreeMap::new(),
+            named: BTreeMap::new(),
             armed: BTreeMap::new(),
             told: Told::default(),
         };
@@ -177,10 +180,12 @@ impl<'s> Player<'s> {
             pulled: self.pulled.clone(),
             live_slots: self.live_slots.clone(),
             marks: self.marks.clone(),
+            named: self.named.clone(),
+            armed: self.armed.clone(),
         })
     }
 
-    /// Back to what [`Player::keep`] saw.
+    /// Back to what [`Player::keep`] saw, on this or another player of the same scenario.
     ///
     /// # Errors
     /// It is of another rig.
@@ -189,8 +194,10 @@ impl<'s> Player<'s> {
         self.pulled.clone_from(&kept.pulled);
         self.live_slots.clone_from(&kept.live_slots);
         self.marks.clone_from(&kept.marks);
-        self.armed.clear();
-        self.told.forget_after(self.stage.timeline().len());
+        self.named.clone_from(&kept.named);
+        self.armed.clone_from(&kept.armed);
+        self.told
+            .go_back(self.stage.timeline().len(), self.stage.cuts_fired().len());
         Ok(())
     }
 

@@ -12,10 +12,10 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// The timeline was cut back to `length` entries.
-    pub(super) fn forget_after(&mut self, length: usize) {
-        self.timeline = self.timeline.min(length);
-        self.cuts = 0;
+    /// The story went back to where the timeline had `timeline` entries and `cuts` cuts had fired.
+    /// What was not told by then never will be.
+    pub(super) fn go_back(&mut self, timeline: usize, cuts: usize) {
+        *self = Told { timeline, cuts };
     }
 }
 

@@ -147,8 +147,10 @@ impl Stage {
             .unwrap_or_default()
     }
 
-    /// Adds a line of the harness's own to the timeline (a button pressed, a package inserted).
+    /// Adds a line of the harness's own to the timeline (a button pressed, a package inserted), after
+    /// what the array has done by now.
     pub fn note(&mut self, who: &str, what: impl Into<String>) {
+        self.observe();
         let entry = Entry {
             at: self.array.now(),
             who: who.to_owned(),

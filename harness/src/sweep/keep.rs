@@ -1,8 +1,10 @@
 //! The media of a failed case, as files.
 
-use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::{fs, io};
 
+use devices::shelf::Shelf;
 use emulator::array::slot_letter;
 
 use crate::play::Player;
@@ -37,10 +39,25 @@ pub(super) fn keep_media(player: &Player<'_>, folder: &Path, cuts: &[PlannedCut]
         }
     }
     let shelf = &array.shared().shelf;
-    let length = usize::try_from(shelf.sectors().saturating_mul(512)).unwrap_or(0);
-    let mut volume = vec![0; length];
-    for (nth, piece) in volume.chunks_mut(PIECE).enumerate() {
-        shelf.peek((nth * PIECE / 512) as u64, piece);
+    // Best effort, as above.
+    let _ = keep_volume(shelf, &folder.join("volume.bin"));
+}
+
+/// Writes the volume; what is blank in it stays a hole, because most of it is.
+fn keep_volume(shelf: &Shelf, file: &Path) -> io::Result<()> {
+    let file = fs::File::create(file)?;
+    let length = shelf.sectors().saturating_mul(512);
+    file.set_len(length)?;
+    let mut piece = vec![0; PIECE];
+    let mut at = 0;
+    while at < length {
+        let bytes = PIECE.min(usize::try_from(length - at).unwrap_or(PIECE));
+        let piece = piece.get_mut(..bytes).unwrap_or_default();
+        shelf.peek(at / 512, piece);
+        if piece.iter().any(|byte| *byte != 0) {
+            file.write_all_at(piece, at)?;
+        }
+        at += PIECE as u64;
     }
-    let _ = fs::write(folder.join("volume.bin"), volume);
+    Ok(())
 }
