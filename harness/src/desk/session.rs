@@ -15,6 +15,7 @@ use emulator::rig::{Rig, Slot, Unit};
 use super::command::Command;
 use super::glass;
 use super::state::{SERIAL_MAX, StateFolder, is_serial};
+use crate::files::{LARGEST_FIRMWARE_BYTES, read_binary};
 use crate::golden::Panel;
 use crate::host::{Host, Plan, Timing, transport};
 use crate::provision;
@@ -230,7 +231,8 @@ impl Session {
                     None => media.eject(),
                     Some(what) => {
                         let bytes = if what.contains('/') {
-                            fs::read(what).map_err(|error| format!("{what}: {error}"))?
+                            read_binary(Path::new(what), LARGEST_FIRMWARE_BYTES)
+                                .map_err(|problem| format!("{what}: {}", problem.what))?
                         } else {
                             let build = Build::parse(what, Path::new(""))
                                 .map_err(|(w, r)| format!("{w}; {r}"))?;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use emulator::rig::Rig;
 use serde::{Deserialize, Serialize};
 
+use crate::files::read_binary;
 use crate::runner::BenchError;
 
 const KEPT: &str = "array.json";
@@ -147,13 +148,11 @@ impl StateFolder {
             what: format!("{}: {what}; {remedy}", path.display()),
         };
         let other = "name another directory, or delete this one";
-        let long = fs::metadata(&path).is_ok_and(|file| file.len() > KEPT_BYTES_MAX);
-        let text = match fs::read(&path) {
-            Ok(text) if !long => text,
-            Ok(_) => return Err(complain("it is no state of an array", other)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(complain(&error.to_string(), "mend it or name another")),
-        };
+        if fs::symlink_metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let text =
+            read_binary(&path, KEPT_BYTES_MAX).map_err(|problem| complain(&problem.what, other))?;
         let header: Header =
             serde_json::from_slice(&text).map_err(|error| complain(&error.to_string(), other))?;
         if header.format != FORMAT {

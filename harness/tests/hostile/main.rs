@@ -59,6 +59,10 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        // Whoever opens a state notes there that it is in use.
+        if path.file_name().is_some_and(|name| name == "lock") {
+            continue;
+        }
         let kind = path.symlink_metadata().unwrap().file_type();
         let mut holds = format!("{kind:?}").into_bytes();
         if kind.is_dir() {

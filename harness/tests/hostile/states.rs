@@ -34,6 +34,8 @@ fn no_state_is_taken_on_trust() {
         ("number", text("1e999999")),
         ("of nothing", text("{\"rig\":{},\"boards\":[]}")),
         ("folder", Put::Folder),
+        ("pipe", Put::Pipe),
+        ("device", Put::Link("/dev/zero")),
         ("link to itself", Put::Link("array.json")),
     ];
     for (case, what) in &kept {
