@@ -42,12 +42,8 @@ pub(super) struct Run {
     /// Play with another seed than the file's; goldens are then left alone
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Write every record of the run, one JSON object a line (`-`: to the output)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a JUnit report, kept whole while the run lasts
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
+    #[command(flatten)]
+    records: RecordArguments,
     /// Write a timeline with one lane per board, for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -71,6 +67,42 @@ pub(super) struct PlayArguments {
     /// What runs the firmware
     #[arg(long, value_enum, default_value_t)]
     engine: EngineArgument,
+}
+
+/// Where to write what happened, for machines.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RecordArguments {
+    /// Write every record, one JSON object a line (`-`: to the output)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+impl RecordArguments {
+    /// Whether the output belongs to records alone.
+    pub(super) fn take_output(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Adds the reports that were asked for.
+    pub(super) fn add_to(&self, reports: &mut Fan<'static>) -> Result<(), CliError> {
+        if self.take_output() {
+            reports.add(JsonLines::new("on the output", io::stdout()));
+        } else if let Some(path) = &self.json {
+            let name = path.display().to_string();
+            let file = File::create(path).map_err(|source| SinkError {
+                name: name.clone(),
+                source,
+            })?;
+            reports.add(JsonLines::new(&name, file));
+        }
+        if let Some(path) = &self.junit {
+            reports.add(Junit::new(path));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -163,27 +195,11 @@ impl Run {
 
     fn reports(&self) -> Result<Fan<'static>, CliError> {
         let mut reports = Fan::default();
-        match &self.json {
-            Some(path) if path == Path::new("-") => {
-                reports.add(JsonLines::new("on the output", io::stdout()));
-            }
-            json => {
-                let console =
-                    Console::new(io::stdout(), stdout_colours(), bar_wanted(), self.timeline);
-                reports.add(console);
-                if let Some(path) = json {
-                    let name = path.display().to_string();
-                    let file = File::create(path).map_err(|source| SinkError {
-                        name: name.clone(),
-                        source,
-                    })?;
-                    reports.add(JsonLines::new(&name, file));
-                }
-            }
+        if !self.records.take_output() {
+            let console = Console::new(io::stdout(), stdout_colours(), bar_wanted(), self.timeline);
+            reports.add(console);
         }
-        if let Some(path) = &self.junit {
-            reports.add(Junit::new(path));
-        }
+        self.records.add_to(&mut reports)?;
         if let Some(path) = &self.html {
             reports.add(Html::create(path)?);
         }

@@ -1,25 +1,29 @@
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use devices::time::Nanos;
 use emulator::rig::Span;
 
 use super::exit::{CliError, Exit};
 use super::output::{bar_wanted, print, stdout_colours};
-use super::run::PlayArguments;
+use super::run::{PlayArguments, RecordArguments};
 use super::select::scenarios;
-use crate::report::Console;
+use crate::report::{Console, Fan, Figure, Line, Record, Sink, Totals, Verdict};
 use crate::runner::{PlannedCut, Shard, SweepPlan, SweepReport, bench};
+use crate::sweep::case_folder;
 
 /// Cut the power at every operation of a scenario.
 ///
 /// Plays the scenario once and lists every page program, erase, member-disk write and cache flush.
 /// Then plays it again for each of them, with the power cut there, in each shape: the operation is
-/// lost, torn, or done though nobody was told. After a cut the power comes back, and within the
-/// scenario's limit the array must stand where the scenario would have left it, invariants unbroken.
+/// lost, torn, or done though nobody was told. After a cut the power comes back, and within 120 s of
+/// virtual time every board that has power must be operational, no acknowledged write lost and no
+/// invariant broken. The scenario's own expectations are not asked: its story ends at the cut.
 ///
-/// The report says "exhaustive" only if every case was played. A cut that never fired is a failure.
+/// The report says "exhaustive" only if every case was played. A cut that never fired is a failure. Of
+/// a case that failed flash and volume are left as files, and the command that repeats it is told.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Sweep {
@@ -42,6 +46,8 @@ pub(super) struct Sweep {
     #[arg(long, value_name = "DIR", default_value = "reports/sweep")]
     keep: PathBuf,
     #[command(flatten)]
+    records: RecordArguments,
+    #[command(flatten)]
     play: PlayArguments,
 }
 
@@ -53,6 +59,8 @@ Examples:
                                        cut again while it recovers, as far as time allows
   arraybench sweep story.toml --shard 3/8
                                        the third eighth
+  arraybench sweep story.toml --junit sweep.xml --json sweep.jsonl
+                                       what a CI job wants
   arraybench sweep story.toml --case A.flash0:program:40:torn
                                        one case again, alone";
 
@@ -75,41 +83,127 @@ impl Sweep {
             only: self.only,
             keep: self.keep,
         };
+        // Opened first: an hour later is too late to say that a report cannot be written.
+        let mut reports = Fan::default();
+        self.records.add_to(&mut reports)?;
+        reports.take(&Line::of_run(Record::RunStarted {
+            planned: 1,
+            jobs: plan.jobs,
+        }))?;
+        let begin = Instant::now();
         let mut console = Console::new(io::stdout(), stdout_colours(), bar_wanted(), false);
         let report = bench.sweep(&plan, &mut console)?;
-        print(&summary(&plan, &report))?;
+        drop(console);
+        let wall_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for line in records(&plan, &report, wall_ms) {
+            reports.take(&line)?;
+        }
+        if !self.records.take_output() {
+            print(&summary(&plan, &report))?;
+        }
         Ok(Exit::of(report.is_good()))
+    }
+}
+
+/// What a sweep found, as records: a scenario for the sweep, and one for each case that failed.
+fn records(plan: &SweepPlan, report: &SweepReport, wall_ms: u64) -> Vec<Line> {
+    let scenario = &plan.scenario;
+    let mut lines = Vec::new();
+    let mut totals = Totals::default();
+    let mut add = |id: &str, cuts: &[PlannedCut], verdict, message: String| {
+        let started = Record::ScenarioStarted {
+            name: scenario.name.clone(),
+            path: scenario.path.display().to_string(),
+            rig: scenario.rig.name.clone(),
+            seed: scenario.seed,
+            steps: scenario.steps.len(),
+            places: Vec::new(),
+            repeat: repeat(plan, cuts),
+        };
+        lines.push(Line::of(id, started));
+        let figure = |name: &str, count: u64| Figure {
+            name: name.to_owned(),
+            #[expect(clippy::cast_precision_loss, reason = "counts of cases are small")]
+            value: count as f64,
+            unit: name.to_owned(),
+        };
+        if cuts.is_empty() {
+            let figures = vec![
+                figure("operations", report.operations),
+                figure("cases", report.cases),
+                figure("played", report.played),
+                figure("failed", report.failures.len() as u64),
+                figure("silent", report.silent.len() as u64),
+            ];
+            lines.push(Line::of(id, Record::Figures { figures }));
+        }
+        totals.count(verdict);
+        let finished = Record::ScenarioFinished {
+            verdict,
+            message,
+            time: Nanos::ZERO,
+            wall_ms: if cuts.is_empty() { wall_ms } else { 0 },
+        };
+        lines.push(Line::of(id, finished));
+    };
+    let verdict = match report.is_good() {
+        true => Verdict::Passed,
+        false => Verdict::Failed,
+    };
+    add(&scenario.id, &[], verdict, verdict_line(plan, report));
+    let silent = "this cut never fired".to_owned();
+    let silent = report.silent.iter().map(|cuts| (cuts, silent.clone()));
+    let failed = report.failures.iter();
+    let failed = failed.map(|failure| (&failure.cuts, failure.message.clone()));
+    for (cuts, message) in failed.chain(silent) {
+        let id = format!("{} {}", scenario.id, case(cuts));
+        add(&id, cuts, Verdict::Failed, message);
+    }
+    lines.push(Line::of_run(Record::RunFinished { totals, wall_ms }));
+    lines
+}
+
+/// The command that plays the sweep, or one case of it, again.
+fn repeat(plan: &SweepPlan, cuts: &[PlannedCut]) -> String {
+    let path = plan.scenario.path.display();
+    match cuts {
+        [] => format!("arraybench sweep {path} --depth {}", plan.depth),
+        cuts => format!("arraybench sweep {path} {}", case(cuts)),
     }
 }
 
 /// What a sweep found, and the command that repeats each failure.
 fn summary(plan: &SweepPlan, report: &SweepReport) -> String {
-    let path = plan.scenario.path.display();
     let mut out = String::new();
     for failure in &report.failures {
+        let media = case_folder(&plan.keep, &failure.cuts);
         out.push_str(&format!("FAIL {}\n", failure.message));
-        out.push_str(&format!(
-            "     repeat with: arraybench sweep {path} {}\n",
-            case(&failure.cuts)
-        ));
+        out.push_str(&format!("     media in: {}\n", media.display()));
+        let repeat = repeat(plan, &failure.cuts);
+        out.push_str(&format!("     repeat with: {repeat}\n"));
     }
     for cuts in &report.silent {
         out.push_str(&format!("SILENT this cut never fired: {}\n", case(cuts)));
     }
+    out.push_str(&format!("{}\n", verdict_line(plan, report)));
+    out
+}
+
+/// How much was played, and how it went.
+fn verdict_line(plan: &SweepPlan, report: &SweepReport) -> String {
     let word = match (report.is_exhaustive(), plan.shard == Shard::ALL) {
         (true, true) => "exhaustive",
         (true, false) => "exhaustive within its shard",
         (false, _) => "sampled",
     };
-    out.push_str(&format!(
-        "{} operations, {} cases, {} played, {} failed, {} silent: {word}\n",
+    format!(
+        "{} operations, {} cases, {} played, {} failed, {} silent: {word}",
         report.operations,
         report.cases,
         report.played,
         report.failures.len(),
         report.silent.len(),
-    ));
-    out
+    )
 }
 
 fn case(cuts: &[PlannedCut]) -> String {

@@ -16,7 +16,7 @@ use crate::firmware;
 pub const ROM_BYTES: u64 = 64 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 6] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 8] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -31,6 +31,14 @@ pub const BUILT_IN_RIGS: [(&str, &str); 6] = [
     (
         "single-big-chip",
         include_str!("../../rigs/single-big-chip.toml"),
+    ),
+    (
+        "single-one-chip",
+        include_str!("../../rigs/single-one-chip.toml"),
+    ),
+    (
+        "single-slow-chip",
+        include_str!("../../rigs/single-slow-chip.toml"),
     ),
 ];
 

@@ -81,6 +81,22 @@ impl<W: Write> Console<W> {
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 
+    /// Moves the bar of a sweep, which says how fast it is and how long it will take.
+    fn sweep(&mut self, played: u64, cases: u64, failed: usize) {
+        if self.bar.length().is_none() {
+            let look = "{bar:30} {pos}/{len} cases, {per_sec}, {eta} left {msg}";
+            if let Ok(style) = ProgressStyle::with_template(look) {
+                self.bar.set_style(style);
+            }
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        self.bar.set_length(cases);
+        self.bar.set_position(played);
+        if failed > 0 {
+            self.bar.set_message(format!("{failed} failed"));
+        }
+    }
+
     fn end_of_case(
         &mut self,
         id: &str,
@@ -151,6 +167,14 @@ impl<W: Write> Sink for Console<W> {
                         wall_ms / 1000,
                         wall_ms % 1000
                     ))
+                }
+                Record::SweepProgress {
+                    played,
+                    cases,
+                    failed,
+                } => {
+                    self.sweep(*played, *cases, *failed);
+                    Ok(())
                 }
                 _ => Ok(()),
             };

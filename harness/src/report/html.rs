@@ -220,7 +220,9 @@ impl Section {
                     escape(message)
                 );
             }
-            Record::RunStarted { .. } | Record::RunFinished { .. } => {}
+            Record::RunStarted { .. }
+            | Record::SweepProgress { .. }
+            | Record::RunFinished { .. } => {}
         }
     }
 

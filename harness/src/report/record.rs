@@ -133,6 +133,15 @@ pub enum Record {
         /// Real time it took. No golden and no verdict depends on it.
         wall_ms: u64,
     },
+    /// A sweep is a case further.
+    SweepProgress {
+        /// Cases played so far.
+        played: u64,
+        /// Cases there are, as far as they were found.
+        cases: u64,
+        /// Cases that failed so far.
+        failed: usize,
+    },
     /// The run ended.
     RunFinished {
         /// How.

@@ -1,7 +1,7 @@
 //! The media of a failed case, as files.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use devices::shelf::Shelf;
@@ -13,14 +13,19 @@ use crate::runner::PlannedCut;
 /// Bytes copied at a time.
 const PIECE: usize = 1 << 20;
 
-/// Leaves every flash chip and the volume of `player` under `folder`. A disk that is full costs
-/// only these files.
-pub(super) fn keep_media(player: &Player<'_>, folder: &Path, cuts: &[PlannedCut]) {
+/// Where below `folder` the media of a case are left.
+pub fn case_folder(folder: &Path, cuts: &[PlannedCut]) -> PathBuf {
     let name: Vec<String> = cuts
         .iter()
         .map(|cut| cut.to_string().replace(':', "-"))
         .collect();
-    let folder = folder.join(name.join("+"));
+    folder.join(name.join("+"))
+}
+
+/// Leaves every flash chip and the volume of `player` under `folder`. A disk that is full costs
+/// only these files.
+pub(super) fn keep_media(player: &Player<'_>, folder: &Path, cuts: &[PlannedCut]) {
+    let folder = case_folder(folder, cuts);
     if fs::create_dir_all(&folder).is_err() {
         return;
     }

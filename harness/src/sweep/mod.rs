@@ -11,14 +11,16 @@ mod keep;
 mod list;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use self::case::{Judge, Judged, Share};
+pub use self::keep::case_folder;
 use self::list::{Listed, Planned, list};
 use crate::play::{PlayError, Player};
-use crate::report::Sink;
+use crate::report::{Line, Record, Sink};
 use crate::runner::{BenchError, SweepFailure, SweepPlan, SweepReport};
 
 /// Failures after which a sweep stops: the rest would say the same.
@@ -31,7 +33,7 @@ const ROUNDS: u64 = 64;
 ///
 /// # Errors
 /// The bench cannot play.
-pub fn run(plan: &SweepPlan, _sink: &mut dyn Sink) -> Result<SweepReport, BenchError> {
+pub fn run(plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchError> {
     let begin = Instant::now();
     let mut listed = list(&plan.scenario)?;
     let mut nth = 0;
@@ -70,16 +72,28 @@ pub fn run(plan: &SweepPlan, _sink: &mut dyn Sink) -> Result<SweepReport, BenchE
         lock(&sweep.report).silent.push(plan.only.clone());
     }
     let broken: Mutex<Option<PlayError>> = Mutex::new(None);
-    thread::scope(|scope| {
+    let (sender, progress) = channel();
+    let told = thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
-            scope.spawn(|| {
-                if let Err(error) = sweep.work() {
-                    *lock(&broken) = Some(error);
+            let sender = sender.clone();
+            let (sweep, broken) = (&sweep, &broken);
+            scope.spawn(move || {
+                if let Err(error) = sweep.work(&sender) {
+                    *lock(broken) = Some(error);
                     sweep.stop.store(true, Ordering::Relaxed);
                 }
             });
         }
+        drop(sender);
+        let told = progress
+            .iter()
+            .try_for_each(|record| sink.take(&Line::of_run(record)));
+        if told.is_err() {
+            sweep.stop.store(true, Ordering::Relaxed);
+        }
+        told
     });
+    told?;
     if let Some(error) = broken.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());
     }
@@ -109,7 +123,7 @@ impl Sweep<'_> {
     }
 
     /// Plays cases until there are no more.
-    fn work(&self) -> Result<(), PlayError> {
+    fn work(&self, progress: &Sender<Record>) -> Result<(), PlayError> {
         let over = || self.over() || self.stop.load(Ordering::Relaxed);
         let mut judge = Judge {
             player: Player::new(&self.plan.scenario)?,
@@ -143,6 +157,12 @@ impl Sweep<'_> {
             report.played += judged.played;
             report.silent.extend(judged.silent);
             report.failures.extend(judged.failures);
+            // Nobody listens any more where a report could not be written.
+            let _ = progress.send(Record::SweepProgress {
+                played: report.played,
+                cases: report.cases,
+                failed: report.failures.len(),
+            });
             if report.failures.len() >= MOST_FAILURES {
                 self.stop.store(true, Ordering::Relaxed);
             }
