@@ -349,8 +349,6 @@ fn a_rebuild_and_losses_of_everything_are_not_changed_by_restoring() {
         (
             |s| all_up(s) && s.host.figures().writes > 14,
             |s| {
-                let size = s.array.shared().shelf.status().members.len() as u64;
-                assert!(size > 0);
                 let spare = Medium::memory(16 << 20, 0);
                 s.array
                     .with_shelf(|shelf, events| shelf.replace_member(1, spare, events));
