@@ -9,7 +9,7 @@ use devices::shelf::Shelf;
 use devices::time::Nanos;
 use emulator::board::Controller;
 use emulator::rig::Rig;
-use image::{ImageHeader, Kind, Package, Record};
+use image::{ImageHeader, Kind, MANIFEST_SIZE, Package, Record};
 use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
@@ -267,8 +267,15 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
     let mut file = pack::package(version, &images).map_err(|error| bad(&contents.l3, &error))?;
     match contents.damage {
         Some(Damage::BitFlips(bits)) => {
+            // Within the L3: nobody who follows L3 alone reads another part, or what lies between.
+            let package = Package::parse(&file).map_err(|error| bad(&"the package", &error))?;
+            let (start, length) = package
+                .part(Kind::L3)
+                .map_or((0, MANIFEST_SIZE as u64), |part| {
+                    (u64::from(part.offset), u64::from(part.length))
+                });
             for nth in 0..bits {
-                let bit = mix(seed, u64::from(nth)) % (file.len() as u64 * 8);
+                let bit = start * 8 + mix(seed, u64::from(nth)) % (length * 8);
                 file[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
             }
         }
