@@ -253,6 +253,8 @@ enum Exit {
 
 impl Engine for KvmEngine {
     fn run(&mut self, slots: &mut [Slot]) -> Result<Stop, EngineError> {
+        // Not at reset: a board that was restored into an engine has its reset behind it.
+        self.collect_quiet_writes(slots)?;
         hang::arm_this_thread();
         let running_since = hang::cpu_time();
         let mut accesses = 0;
@@ -303,7 +305,6 @@ impl Engine for KvmEngine {
             self.ram.clear();
         }
         self.window.reset(slots);
-        self.collect_quiet_writes(slots)?;
         self.counters.resets += 1;
         Ok(())
     }
