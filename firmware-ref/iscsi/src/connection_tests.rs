@@ -390,7 +390,7 @@ fn who_breaks_the_rules_is_dropped() {
         false,
         broken,
     );
-    check("data too far", out(0, 512, true), &[0; 512], false, broken);
+    check("data too far", out(0, 512, false), &[0; 512], false, broken);
     check("data too many", out(0, 0, true), &[0; 1028], false, broken);
     check(
         "data end too soon",
