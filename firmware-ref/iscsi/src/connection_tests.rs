@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::tasks::TASK_SET_FULL;
 use super::*;
 use crate::pdu::{data_length, padding};
 use crate::portal::{CONNECTIONS, Portal, PortalMemory};
