@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-use image::{Component, ComponentKind, Kind};
+use image::{Component, ComponentKind, HEADER_SIZE, Kind};
 use image_pack::Recipe;
 
 use crate::elf;
@@ -22,6 +22,10 @@ const COMPONENTS: [(&str, ComponentKind); 4] = [
     (".os", ComponentKind::Os),
     (".application", ComponentKind::Application),
 ];
+
+/// Image files are padded to whole erase sectors, as vendors do. So a change of a few instructions
+/// changes no image's length, and with it no instant of a boot that reads every byte.
+const SECTOR_BYTES: usize = 4096;
 
 /// What goes into the program.
 #[derive(Debug)]
@@ -59,6 +63,10 @@ fn level(
     start: u64,
     body: &[u8],
 ) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut body = body.to_vec();
+    let length = (HEADER_SIZE + body.len()).next_multiple_of(SECTOR_BYTES) - HEADER_SIZE;
+    // Zeros: behind the body lies what a program expects to be zero.
+    body.resize(length, 0);
     let mut components = Vec::new();
     for (section, kind) in COMPONENTS {
         if let Some((address, length)) = linked.section(section) {
@@ -76,7 +84,7 @@ fn level(
         entry_offset: 0,
         components: &components,
     };
-    Ok(image_pack::image(&recipe, body)?)
+    Ok(image_pack::image(&recipe, &body)?)
 }
 
 impl Packed {

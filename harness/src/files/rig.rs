@@ -16,7 +16,7 @@ use crate::firmware;
 pub const ROM_BYTES: u64 = 64 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 8] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 9] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -39,6 +39,10 @@ pub const BUILT_IN_RIGS: [(&str, &str); 8] = [
     (
         "single-slow-chip",
         include_str!("../../rigs/single-slow-chip.toml"),
+    ),
+    (
+        "single-wrong-clock",
+        include_str!("../../rigs/single-wrong-clock.toml"),
     ),
 ];
 
