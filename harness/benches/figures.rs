@@ -3,6 +3,7 @@
 //! `scripts/bench` runs it. Each line: figure, value, unit, target.
 
 use std::path::Path;
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,14 +68,15 @@ fn play(scenario: &Scenario) -> (f64, u64) {
 
 /// Board power cycles with a full boot to operational, in a second of `threads` threads.
 fn power_cycles(threads: usize) -> f64 {
-    const CYCLES: u32 = 150;
-    let begin = Instant::now();
-    thread::scope(|scope| {
+    const CYCLES: u32 = 400;
+    let built = Barrier::new(threads + 1);
+    let begin = thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let scenario = scenario("single-normal-boot");
                 let mut player = Player::new(&scenario).expect("the bench plays");
                 player.stage_mut().array.power_on(PowerDomain::CHASSIS);
+                built.wait();
                 for _ in 0..CYCLES {
                     let stage = player.stage_mut();
                     stage.array.power_cut(PowerDomain::board(0), Shape::Torn);
@@ -88,6 +90,8 @@ fn power_cycles(threads: usize) -> f64 {
                 }
             });
         }
+        built.wait();
+        Instant::now()
     });
     f64::from(CYCLES) * threads as f64 / begin.elapsed().as_secs_f64()
 }

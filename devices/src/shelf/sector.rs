@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crc32fast::hash as crc32;
+
 use crate::block::SECTOR_BYTES;
 
 /// Bytes of a sector on a member disk.
@@ -13,49 +15,9 @@ pub const STORED_BYTES: usize = 520;
 /// The data of one sector.
 pub(super) type Block = Arc<[u8]>;
 
-/// CRC-32 (IEEE 802.3, reflected) of every byte value.
-static CRC_TABLE: [u32; 256] = crc_table();
-
 /// The CRC-32 of a sector of zeros. Checksums are kept as the difference to it, so that a disk
 /// full of zeros is a disk full of good sectors and needs no initialisation.
-const CRC_OF_ZEROS: u32 = crc_of_zeros();
-
-const fn crc_table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut value = 0u32;
-    while value < 256 {
-        let mut crc = value;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
-            bit += 1;
-        }
-        table[value as usize] = crc;
-        value += 1;
-    }
-    table
-}
-
-const fn crc_of_zeros() -> u32 {
-    let table = crc_table();
-    let mut crc = u32::MAX;
-    let mut byte = 0;
-    while byte < SECTOR_BYTES {
-        crc = (crc >> 8) ^ table[(crc & 0xff) as usize];
-        byte += 1;
-    }
-    !crc
-}
-
-/// CRC-32 as of Ethernet and zip.
-pub(super) fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        let [low, ..] = crc.to_le_bytes();
-        crc = (crc >> 8) ^ CRC_TABLE[usize::from(low ^ byte)];
-    }
-    !crc
-}
+const CRC_OF_ZEROS: u32 = 0xb2aa_7578;
 
 /// The stored form of one sector: data, checksum, four bytes of zeros. Shorter data is filled up
 /// with zeros.
@@ -103,6 +65,7 @@ mod tests {
     #[test]
     fn the_check_value_of_crc_32() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(&[0; SECTOR_BYTES]), CRC_OF_ZEROS);
     }
 
     #[test]

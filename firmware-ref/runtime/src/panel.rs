@@ -7,8 +7,9 @@ use core::ptr::NonNull;
 
 use embedded_graphics_core::Pixel;
 use embedded_graphics_core::draw_target::DrawTarget;
-use embedded_graphics_core::geometry::{OriginDimensions, Size};
+use embedded_graphics_core::geometry::{Dimensions, OriginDimensions, Size};
 use embedded_graphics_core::pixelcolor::{Rgb888, RgbColor};
+use embedded_graphics_core::primitives::Rectangle;
 
 use crate::dma::Buffer;
 use crate::error::DeviceError;
@@ -122,9 +123,8 @@ impl Panel {
 
     fn set(&self, x: u32, y: u32, color: Rgb888) {
         if x < WIDTH && y < HEIGHT {
-            let pixel = [color.b(), color.g(), color.r(), 0xff];
             let at = (y as usize * WIDTH as usize + x as usize) * PIXEL_BYTES;
-            self.inner.borrow_mut().frame.write(at, &pixel);
+            self.inner.borrow_mut().frame.write(at, &pixel(color));
         }
     }
 }
@@ -210,6 +210,11 @@ fn set_up_requests(frame: NonNull<u8>) -> [Request; 3] {
     ]
 }
 
+/// A pixel of the panel's format, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM.
+fn pixel(color: Rgb888) -> [u8; PIXEL_BYTES] {
+    [color.b(), color.g(), color.r(), 0xff]
+}
+
 impl OriginDimensions for Panel {
     fn size(&self) -> Size {
         Size::new(WIDTH, HEIGHT)
@@ -228,6 +233,22 @@ impl DrawTarget for Panel {
             if let (Ok(x), Ok(y)) = (u32::try_from(point.x), u32::try_from(point.y)) {
                 self.set(x, y, color);
             }
+        }
+        Ok(())
+    }
+
+    /// Whole rows at a time: most of a picture is background.
+    fn fill_solid(&mut self, area: &Rectangle, color: Rgb888) -> Result<(), Infallible> {
+        let area = area.intersection(&self.bounding_box());
+        let row = [pixel(color); WIDTH as usize];
+        let row = row.as_flattened();
+        // Inside the picture, so neither is negative.
+        let left = usize::try_from(area.top_left.x).unwrap_or(0) * PIXEL_BYTES;
+        let bytes = area.size.width as usize * PIXEL_BYTES;
+        let mut inner = self.inner.borrow_mut();
+        for y in area.rows() {
+            let start = usize::try_from(y).unwrap_or(0) * row.len() + left;
+            inner.frame.write(start, row.get(..bytes).unwrap_or(row));
         }
         Ok(())
     }
