@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
@@ -45,6 +47,11 @@ impl Chain {
     /// # Errors
     /// The ring or the chain breaks the rules of virtio 1.4 §2.7 (see [`ChainError`]).
     pub fn take(queue: &mut Queue, memory: &GuestMemory) -> Result<Option<Chain>, ChainError> {
+        // By far the most common answer, and it needs no look at the rest of the ring.
+        let available = queue.avail_idx(memory, Ordering::Acquire);
+        if available.is_ok_and(|index| index.0 == queue.next_avail()) {
+            return Ok(None);
+        }
         if !queue.is_valid(memory) {
             return Err(ChainError::Ring(
                 "its addresses are not in memory".to_owned(),

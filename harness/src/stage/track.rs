@@ -6,9 +6,9 @@ use super::{OperationCounts, SavedStage, Stage};
 use emulator::array::ArrayError;
 
 /// VM exits between two checkpoints of one wait. A checkpoint costs about as much as this many.
-const EXITS_BETWEEN: u64 = 32;
+const EXITS_BETWEEN: u64 = 12;
 /// Checkpoints after which the distance doubles, and doubles again: memory has an end.
-const CLOSE_TOGETHER: usize = 128;
+const CLOSE_TOGETHER: usize = 256;
 
 /// A stage in the middle of a wait. From here to `ends` nothing but time passes.
 #[derive(Clone, Debug)]
