@@ -114,6 +114,7 @@ impl Array {
         self.power_losses = saved.power_losses;
         self.events.clone_from(&saved.events);
         self.examined = saved.examined.min(saved.events.len());
+        self.disturbed = true;
         Ok(())
     }
 }

@@ -88,6 +88,8 @@ pub struct Array {
     events: Vec<ArrayEvent>,
     /// Events before this index were looked at for armed cuts.
     examined: usize,
+    /// Something happened to the boards that no deadline of theirs announces.
+    disturbed: bool,
 }
 
 /// The bench cannot go on, or was asked for something that cannot be.
@@ -166,6 +168,7 @@ impl Array {
             power_losses: 0,
             events: Vec::new(),
             examined: 0,
+            disturbed: true,
         })
     }
 
@@ -184,6 +187,7 @@ impl Array {
     /// # Errors
     /// There is no such slot.
     pub fn board_mut(&mut self, slot: usize) -> Result<&mut Board, ArrayError> {
+        self.disturbed = true;
         self.boards.get_mut(slot).ok_or(ArrayError::NoSlot(slot))
     }
 
@@ -192,9 +196,15 @@ impl Array {
         &self.shared
     }
 
-    /// What the boards share, to break a disk, cut a link or receive a host's frames.
+    /// What the boards share, to break a disk or cut a link.
     pub fn shared_mut(&mut self) -> &mut Shared {
+        self.disturbed = true;
         &mut self.shared
+    }
+
+    /// The network between hosts and boards, to carry frames: boards wake when these arrive.
+    pub fn host_network(&mut self) -> &mut Segment {
+        &mut self.shared.hosts
     }
 
     /// The host's port on the host network.

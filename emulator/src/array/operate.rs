@@ -169,6 +169,7 @@ impl Array {
 
     /// Shows all boards what changed outside them: service media, cables, neighbours' power.
     pub fn faces_changed(&mut self) {
+        self.disturbed = true;
         for board in &mut self.boards {
             board.refresh_faces(&mut self.shared);
         }
@@ -176,6 +177,7 @@ impl Array {
 
     /// Does something to the shelf that it has something to say about: fails a disk, starts a scrub.
     pub fn with_shelf(&mut self, act: impl FnOnce(&mut Shelf, &mut Vec<DeviceEvent>)) {
+        self.disturbed = true;
         let mut events = Vec::new();
         act(&mut self.shared.shelf, &mut events);
         self.note_devices(Source::Shelf, events);

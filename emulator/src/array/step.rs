@@ -102,13 +102,24 @@ impl Array {
         Ok(())
     }
 
-    /// Serves every device whose time may have come.
+    /// Serves every device whose time may have come: those of boards with a deadline that is due,
+    /// and of all where the shelf went on by itself or somebody did something to the array. To a board that
+    /// sleeps nothing else can happen, and looking at all its rings costs more than anything else
+    /// between two instants.
     fn serve_all(&mut self) -> Result<(), ArrayError> {
+        let shelf_due = self
+            .shared
+            .shelf
+            .deadline()
+            .is_some_and(|at| at <= self.now);
+        let everybody = std::mem::take(&mut self.disturbed) || shelf_due;
         let mut shelf_events = Vec::new();
         self.shared.shelf.advance(self.now, &mut shelf_events);
         self.note_devices(Source::Shelf, shelf_events);
         for slot in 0..self.boards.len() {
-            if self.boards[slot].powered() {
+            let board = &mut self.boards[slot];
+            let due = |at: Nanos| at <= self.now;
+            if board.powered() && (everybody || board.deadline(&mut self.shared).is_some_and(due)) {
                 let mut notices = Vec::new();
                 self.boards[slot].service(self.now, &mut self.shared, &mut notices);
                 self.note_board(slot, notices);
@@ -140,6 +151,7 @@ impl Array {
 
     pub(super) fn carry_out_midplane(&mut self) {
         for command in self.shared.midplane.take_commands() {
+            self.disturbed = true;
             let (MidplaneCommand::Hold(slot)
             | MidplaneCommand::Release(slot)
             | MidplaneCommand::Fence(slot)) = command;
@@ -168,6 +180,7 @@ impl Array {
     /// Puts a powered board into reset; it leaves after [`RESET_PULSE`].
     pub(super) fn begin_reset(&mut self, slot: usize, reason: ResetReason) {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
+        self.disturbed = true;
         self.shared.midplane.slot_reset(number);
         self.shared.shelf.unfence(slot);
         self.boards[slot].stop_in_reset(&mut self.shared);
@@ -176,6 +189,7 @@ impl Array {
 
     fn leave_reset(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
         self.leaving_reset[slot] = None;
+        self.disturbed = true;
         let board = &mut self.boards[slot];
         board
             .boot(reason, self.now, &mut self.shared)

@@ -218,7 +218,7 @@ impl Stage {
     fn step(&mut self, deadline: Nanos) -> Result<Step, ArrayError> {
         let now = self.array.now();
         let port = self.array.host_port();
-        while let Some(frame) = self.array.shared_mut().hosts.receive(now, port) {
+        while let Some(frame) = self.array.host_network().receive(now, port) {
             self.host.receive(now, &frame);
         }
         if self.host.deadline().is_some_and(|at| at <= now) {
@@ -226,7 +226,7 @@ impl Stage {
         }
         for frame in self.host.take_frames() {
             // A frame that finds no light or no room is lost; the initiator's time-out sees to it.
-            let _ = self.array.shared_mut().hosts.send(now, port, &frame);
+            let _ = self.array.host_network().send(now, port, &frame);
         }
         let limit = self.host.deadline().map_or(deadline, |at| at.min(deadline));
         self.array.step(limit)
