@@ -82,6 +82,8 @@ pub enum EventKind {
         /// The board's serial number.
         serial: String,
     },
+    /// The board or shelf was switched off.
+    PoweredOff,
 }
 
 /// The letter of a controller slot: 0 is A.

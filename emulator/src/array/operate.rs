@@ -2,7 +2,7 @@
 
 use devices::board_control::ResetReason;
 use devices::event::DeviceEvent;
-use devices::power::{OperationKind, PowerLoss, Shape};
+use devices::power::{PowerLoss, Shape};
 use devices::shelf::Shelf;
 
 use super::event::{EventKind, Source, slot_letter};
@@ -54,19 +54,21 @@ impl Array {
             shape,
             seed,
         };
-        self.lose_power(domain, loss, None);
+        let during = None;
+        self.lose_power(domain, loss, &EventKind::PowerLost { during, shape });
     }
 
-    pub(super) fn lose_power(
-        &mut self,
-        domain: PowerDomain,
-        loss: PowerLoss,
-        during: Option<OperationKind>,
-    ) {
-        let lost = EventKind::PowerLost {
-            during,
-            shape: loss.shape,
+    /// Switches a domain off at this instant: devices end what is in progress, firmware is not asked.
+    pub fn power_off(&mut self, domain: PowerDomain) {
+        let loss = PowerLoss {
+            now: self.now,
+            shape: Shape::Done,
+            seed: self.next_loss_seed(),
         };
+        self.lose_power(domain, loss, &EventKind::PoweredOff);
+    }
+
+    pub(super) fn lose_power(&mut self, domain: PowerDomain, loss: PowerLoss, lost: &EventKind) {
         for slot in 0..self.boards.len() {
             if domain.has_board(slot) && self.boards[slot].powered() {
                 let number = u32::try_from(slot).unwrap_or(u32::MAX);
@@ -81,7 +83,7 @@ impl Array {
         }
         if domain.has_shelf() && self.shelf_powered {
             self.shelf_powered = false;
-            self.note(Source::Shelf, lost);
+            self.note(Source::Shelf, lost.clone());
             let mut events = Vec::new();
             self.shared.shelf.power_lost(loss, &mut events);
             self.note_devices(Source::Shelf, events);

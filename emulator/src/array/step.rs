@@ -233,7 +233,8 @@ impl Array {
                     shape,
                     seed,
                 };
-                self.lose_power(domain, loss, Some(operation.kind));
+                let during = Some(operation.kind);
+                self.lose_power(domain, loss, &EventKind::PowerLost { during, shape });
             }
         }
     }

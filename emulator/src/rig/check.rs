@@ -152,7 +152,21 @@ impl Rig {
             );
         }
         found.bounds("board.flash.chips", &board.flash.chips, &(1, 2));
-        found.bounds("board.flash.chip_size", &board.flash.chip_size, &CHIP_SIZE);
+        let size = board.flash.chip_size;
+        if size > CHIP_SIZE.1 {
+            found.add(
+                "board.flash.chip_size",
+                format!(
+                    "three address bytes, which firmware boots with, do not reach all of {size}"
+                ),
+                format!(
+                    "choose from {} to {}, in steps of 64KiB",
+                    CHIP_SIZE.0, CHIP_SIZE.1
+                ),
+            );
+        } else {
+            found.bounds("board.flash.chip_size", &size, &CHIP_SIZE);
+        }
         if !board.flash.chip_size.0.is_multiple_of(64 << 10) {
             found.add(
                 "board.flash.chip_size",

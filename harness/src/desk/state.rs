@@ -64,6 +64,14 @@ impl StateFolder {
             what: format!("the state directory {} {what}", path.display()),
             source,
         };
+        if path.exists() && !path.is_dir() {
+            return Err(BenchError::State {
+                what: format!(
+                    "{}: this is not a directory; name a new or an empty one",
+                    path.display()
+                ),
+            });
+        }
         fs::create_dir_all(path).map_err(|e| host("cannot be made", e))?;
         if !path.join(KEPT).exists() {
             refuse_foreign(path, rig)?;
@@ -275,6 +283,13 @@ mod tests {
         let error = open(folder.path(), &Rig::default()).unwrap_err();
         assert!(error.contains("it holds `letter.txt`"), "{error}");
         assert_eq!(names(folder.path()).unwrap(), ["letter.txt"]);
+    }
+
+    #[test]
+    fn a_file_is_no_state_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = StateFolder::open(file.path(), &Rig::default()).unwrap_err();
+        assert!(matches!(error, BenchError::State { .. }), "{error}");
     }
 
     #[test]

@@ -91,7 +91,11 @@ pub fn load_rig(name: &str, folder: &Path) -> Result<Rig, FileError> {
 /// It is wrong; everything that is is told at once.
 pub fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
     let fail = |problems| FileError::new(&file.name, &file.text, problems);
-    let rig: Rig = toml::from_str(&file.text).map_err(|error| fail(vec![serde_problem(&error)]))?;
+    let mut rig: Rig =
+        toml::from_str(&file.text).map_err(|error| fail(vec![serde_problem(&error)]))?;
+    if rig.board.rom.contains('/') {
+        rig.board.rom = beside(&file.name, &rig.board.rom);
+    }
     let mut problems = rig.problems();
     problems.extend(rom_problem(&rig.board.rom));
     if problems.is_empty() {
@@ -103,6 +107,15 @@ pub fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
         Problem::new(problem.what, problem.remedy).at(span, "here")
     });
     Err(fail(placed.collect()))
+}
+
+/// The path of a file that rig file `rig` names, wherever it is asked for.
+fn beside(rig: &str, path: &str) -> String {
+    let folder = Path::new(rig).parent().unwrap_or(Path::new(""));
+    let path = folder.join(path);
+    // A state directory remembers its rig: the current directory must make no other rig of it.
+    let whole = path.canonicalize().unwrap_or(path);
+    whole.display().to_string()
 }
 
 /// What is wrong with the boot ROM of a rig's boards, if anything is.
@@ -301,6 +314,24 @@ offset = \"64KiB\"
 size = \"512KiB\"
 ";
         insta::assert_snapshot!(complaint(text));
+    }
+
+    #[test]
+    fn a_boot_rom_lies_where_its_rig_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let rom = folder.path().join("rom.bin");
+        std::fs::write(&rom, vec![0xf4; 64 << 10]).unwrap();
+        let text = "name = \"x\"\nboard.rom = \"./rom.bin\"\n";
+        std::fs::write(folder.path().join("x.toml"), text).unwrap();
+        let rig = load_rig("x.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(Path::new(&rig.board.rom), rom.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_chip_that_cannot_be_addressed_comes_with_the_sizes() {
+        insta::assert_snapshot!(complaint(
+            "name = \"x\"\nboard.flash.chip_size = \"32MiB\"\n"
+        ));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use devices::board_control::ResetReason;
 use devices::flash::Fault;
 use devices::medium::Medium;
-use devices::power::{Shape, mix};
+use devices::power::mix;
 use devices::time::Nanos;
 use emulator::array::{CutPoint, PowerDomain, Source, slot_letter};
 use emulator::board::{Broken, Controller, Cpu, DEVICE_NAMES};
@@ -22,6 +22,9 @@ use crate::stage::{Stage, State, Waited};
 
 /// How long the host may take to finish what is under way, or to read everything back.
 const HOST_PATIENCE: Nanos = Nanos::from_secs(300);
+/// A console that prints nothing for so long has said all: lines of one answer come with the time
+/// between them that a board needs to look into its flash.
+const CONSOLE_QUIET: Nanos = Nanos::from_millis(100);
 
 impl Player<'_> {
     pub(super) fn act(&mut self, number: usize, step: &Step) -> Result<Vec<Answered>, PlayError> {
@@ -64,7 +67,7 @@ impl Player<'_> {
                 self.stage.note("chassis", media);
                 self.stage.array.faces_changed();
             }
-            Action::Console(console) => return self.console(console),
+            Action::Console(console) => return self.console(step, console),
             Action::Await {
                 state,
                 boards,
@@ -130,7 +133,7 @@ impl Player<'_> {
                 // A scenario that names a checkpoint it never made is refused when it is loaded.
                 let named = self.named.clone();
                 if let Some(kept) = named.get(name) {
-                    self.bring_back(kept)?;
+                    self.go_back(name, kept)?;
                 }
                 // Going back does not unmake a checkpoint: it can be gone back to again.
                 self.named = named;
@@ -159,7 +162,7 @@ impl Player<'_> {
         if on {
             self.stage.array.power_on(domain(units));
         } else {
-            self.stage.array.power_cut(domain(units), Shape::Done);
+            self.stage.array.power_off(domain(units));
         }
     }
 
@@ -240,7 +243,7 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn console(&mut self, console: &ConsoleStep) -> Result<Vec<Answered>, PlayError> {
+    fn console(&mut self, step: &Step, console: &ConsoleStep) -> Result<Vec<Answered>, PlayError> {
         let slot = index(console.board);
         let before = self.stage.console(slot).len();
         let now = self.stage.array.now();
@@ -250,22 +253,33 @@ impl Player<'_> {
             format!("typed {:?}", console.line),
         );
         let board = self.stage.array.board_mut(slot)?;
-        board.console_mut().type_bytes(now, line.as_bytes());
+        if board.console_mut().type_bytes(now, line.as_bytes()) < line.len() {
+            let why = format!("{} reads nothing: no room to type more", console.board);
+            return Ok(failed(step, why));
+        }
         let deadline = self.deadline(console.within.0);
         let found = |stage: &Stage| {
             let lines = stage.console(slot).get(before..).unwrap_or_default();
             match &console.answer {
-                Answer::Unasked => true,
+                // Nobody will answer any more.
+                Answer::Unasked => !lines.is_empty() || is_dead(stage, slot),
                 Answer::Contains(part) => lines.iter().any(|line| line.contains(part)),
                 Answer::Lines(wanted) => {
                     wanted.is_empty() || lines.windows(wanted.len()).any(|seen| seen == wanted)
                 }
             }
         };
-        if console.answer == Answer::Unasked {
-            return Ok(Vec::new());
-        }
         let waited = self.stage.run_until(deadline, found)?;
+        if console.answer == Answer::Unasked {
+            self.until_console_is_quiet(slot, deadline)?;
+            let board = self.stage.array.board_mut(slot)?;
+            if board.console().unread() == 0 {
+                return Ok(Vec::new());
+            }
+            let state = describe(&self.stage, console.board);
+            let why = format!("{:?} was not read: {state}", console.line);
+            return Ok(failed(step, why));
+        }
         let seen = self.stage.console(slot).get(before..).unwrap_or_default();
         let message = format!("{:?} answered {seen:?}", console.line);
         Ok(vec![answered(
@@ -273,6 +287,19 @@ impl Player<'_> {
             matches!(waited, Waited::Met(_)),
             message,
         )])
+    }
+
+    fn until_console_is_quiet(&mut self, slot: usize, deadline: Nanos) -> Result<(), PlayError> {
+        loop {
+            let before = self.stage.console(slot).len();
+            let quiet = (self.stage.array.now() + CONSOLE_QUIET).min(deadline);
+            let waited = self
+                .stage
+                .run_until(quiet, |stage| stage.console(slot).len() > before)?;
+            if !matches!(waited, Waited::Met(_)) {
+                return Ok(());
+            }
+        }
     }
 
     fn await_event(
@@ -465,6 +492,12 @@ fn plan(workload: &Workload) -> Plan {
         depth: 4,
         seed: workload.seed,
     }
+}
+
+/// Whether nothing the board's firmware could do comes any more by itself.
+fn is_dead(stage: &Stage, slot: usize) -> bool {
+    let board = stage.array.boards().get(slot);
+    board.is_none_or(|board| !matches!(board.cpu(), Cpu::Live | Cpu::InReset))
 }
 
 /// Whether board `slot` is in `state` and, if one is asked for, runs `version`.

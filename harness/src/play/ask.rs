@@ -193,7 +193,7 @@ impl Player<'_> {
                 found.same("state of the shelf", word(*wanted), word(actual));
             }
             Check::Events(patterns) => {
-                let mut rest = self.since(mark).iter();
+                let mut rest = self.since(mark);
                 for pattern in patterns {
                     if !rest.any(|entry| matches(pattern, entry)) {
                         found.broken(format!("{pattern} did not come, or not in this order"));
@@ -203,14 +203,14 @@ impl Player<'_> {
             }
             Check::Never(patterns) => {
                 for pattern in patterns {
-                    if let Some(entry) = self.since(mark).iter().find(|e| matches(pattern, e)) {
+                    if let Some(entry) = self.since(mark).find(|e| matches(pattern, e)) {
                         found.broken(format!("{pattern} came at {}", entry.at));
                     }
                 }
             }
             Check::EventCount(wanted) => {
                 for (pattern, bound) in wanted {
-                    let all = self.since(mark).iter();
+                    let all = self.since(mark);
                     let count = all.filter(|entry| matches(pattern, entry)).count();
                     found.bound(&format!("{pattern}"), *bound, count as u64);
                 }
@@ -259,11 +259,12 @@ impl Player<'_> {
         Some(emulator::array::slot_letter(owner).to_string())
     }
 
-    fn since(&self, mark: &Mark) -> &[Entry] {
-        self.stage
-            .timeline()
-            .get(mark.timeline..)
+    fn since(&self, mark: &Mark) -> impl Iterator<Item = &Entry> {
+        let entries = self.stage.timeline().get(mark.timeline..);
+        entries
             .unwrap_or_default()
+            .iter()
+            .filter(|entry| !entry.undone)
     }
 }
 

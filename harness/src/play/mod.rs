@@ -164,6 +164,7 @@ impl<'s> Player<'s> {
         };
         self.tell_step(index, step, sink)?;
         let answers = self.act(index, step);
+        self.stage.observe();
         self.tell_news(sink)?;
         let answers = answers?;
         self.tell_answers(index, step, &answers, sink)?;
@@ -191,14 +192,27 @@ impl<'s> Player<'s> {
     /// It is of another rig.
     pub fn bring_back(&mut self, kept: &Kept) -> Result<(), PlayError> {
         self.stage.restore(&kept.stage)?;
+        self.take_up(kept);
+        self.told
+            .go_back(self.stage.timeline().len(), self.stage.cuts_fired().len());
+        Ok(())
+    }
+
+    /// Back to what [`Player::keep`] saw earlier in this story under `name`.
+    fn go_back(&mut self, name: &str, kept: &Kept) -> Result<(), PlayError> {
+        self.stage.go_back(name, &kept.stage)?;
+        self.take_up(kept);
+        self.told.undo_cuts(self.stage.cuts_fired().len());
+        Ok(())
+    }
+
+    /// Everything but the stage.
+    fn take_up(&mut self, kept: &Kept) {
         self.pulled.clone_from(&kept.pulled);
         self.live_slots.clone_from(&kept.live_slots);
         self.marks.clone_from(&kept.marks);
         self.named.clone_from(&kept.named);
         self.armed.clone_from(&kept.armed);
-        self.told
-            .go_back(self.stage.timeline().len(), self.stage.cuts_fired().len());
-        Ok(())
     }
 
     /// Latest instant of the story.

@@ -17,6 +17,11 @@ impl Told {
     pub(super) fn go_back(&mut self, timeline: usize, cuts: usize) {
         *self = Told { timeline, cuts };
     }
+
+    /// The story went back to where `cuts` cuts had fired; its timeline goes on.
+    pub(super) fn undo_cuts(&mut self, cuts: usize) {
+        self.cuts = cuts;
+    }
 }
 
 impl Player<'_> {

@@ -11,7 +11,7 @@ use super::pattern::EventPattern;
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Switches units on, or off after the shelf has committed its cache.
+    /// Switches units on, or off: whatever is in progress in a device ends well, firmware is not asked.
     Power {
         /// On or off.
         on: bool,
@@ -107,7 +107,7 @@ pub enum Action {
     },
     /// Keeps the whole array under a name.
     Checkpoint(String),
-    /// Brings a kept array back, media and clock included.
+    /// Brings a kept array back, media and clock included; the timeline keeps what is undone.
     Restore(String),
     /// Writes a line into the timeline; counts can start from it.
     Note(String),
@@ -226,7 +226,8 @@ pub struct ConsoleStep {
 /// What a console should answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Nothing is asked; the next step follows at once.
+    /// Nothing is asked; the next step follows when the board has answered something and is quiet, or
+    /// has read the line and answered nothing in time.
     Unasked,
     /// A line that contains this.
     Contains(String),

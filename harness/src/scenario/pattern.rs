@@ -7,9 +7,10 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 83] = [
+pub const EVENTS: [&str; 85] = [
     // The chassis, and what was done to it.
     "powered-on",
+    "powered-off",
     "power-cut",
     "reset",
     "crashed",
@@ -29,6 +30,7 @@ pub const EVENTS: [&str; 83] = [
     "link-down",
     "typed",
     "noted",
+    "restored",
     // The host.
     "host-started",
     "host-stopped",

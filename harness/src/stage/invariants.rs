@@ -50,6 +50,11 @@ impl Invariants {
         &self.violations
     }
 
+    /// Keeps what was broken in a part of the story that is undone.
+    pub(super) fn remember(&mut self, earlier: Invariants) {
+        self.violations = earlier.violations;
+    }
+
     /// Looks at the views after `event` was taken into them.
     pub(super) fn take(&mut self, event: &ArrayEvent, views: &[BoardView], array: &Array) {
         let (EventKind::Device(DeviceEvent::Trace(trace)), Source::Board(slot)) =

@@ -19,6 +19,7 @@ use devices::event::DeviceEvent;
 use devices::power::OperationKind;
 use devices::time::Nanos;
 use emulator::array::{Array, ArrayError, ArrayEvent, EventKind, SavedArray, Source, Step};
+use emulator::board::Cpu;
 use emulator::rig::Rig;
 
 use self::invariants::Invariants;
@@ -38,6 +39,8 @@ pub struct Entry {
     pub who: String,
     /// What happened, past tense, `name key=value …`.
     pub what: String,
+    /// The story went back to before it.
+    pub undone: bool,
 }
 
 /// How often something persistent was begun: by place, unit and kind.
@@ -155,6 +158,7 @@ impl Stage {
             at: self.array.now(),
             who: who.to_owned(),
             what: what.into(),
+            undone: false,
         };
         self.seen.timeline.push(entry);
     }
@@ -232,10 +236,17 @@ impl Stage {
         self.array.step(limit)
     }
 
-    /// Takes note of what the array says happened.
-    fn observe(&mut self) {
+    /// Takes note of what the array says happened. A wait does so by itself; whoever did something
+    /// to the array does it before anybody asks what is.
+    pub fn observe(&mut self) {
         for event in self.array.take_events() {
             self.seen.take(&event, &self.array);
+        }
+        // A reset makes no event before the board leaves it, but what it said before counts no more.
+        for (board, view) in self.array.boards().iter().zip(&mut self.seen.views) {
+            if *board.cpu() == Cpu::InReset {
+                view.stop(State::Down);
+            }
         }
     }
 
@@ -262,9 +273,35 @@ impl Stage {
         self.seen.clone_from(&saved.seen);
         Ok(())
     }
+
+    /// Back to what [`Stage::save`] saw earlier in this story under `name`. The timeline goes on, with
+    /// what is undone in it, and rules that were broken stay broken.
+    ///
+    /// # Errors
+    /// The checkpoint is of another rig.
+    pub fn go_back(&mut self, name: &str, saved: &SavedStage) -> Result<(), ArrayError> {
+        self.observe();
+        let earlier = self.seen.clone();
+        self.restore(saved)?;
+        self.seen.remember(earlier);
+        self.note("bench", format!("restored {name:?}"));
+        Ok(())
+    }
 }
 
 impl Seen {
+    /// Keeps of `earlier`, from which the story went back to here, what is no part of the array.
+    fn remember(&mut self, earlier: Seen) {
+        // A timeline only grows: what is here is the beginning of what was there.
+        let undone = earlier.timeline.into_iter().skip(self.timeline.len());
+        let undone = undone.map(|entry| Entry {
+            undone: true,
+            ..entry
+        });
+        self.timeline.extend(undone);
+        self.invariants.remember(earlier.invariants);
+    }
+
     fn take(&mut self, event: &ArrayEvent, array: &Array) {
         if let EventKind::Device(DeviceEvent::OperationBegan(operation)) = &event.kind {
             let place = (event.source, operation.unit, operation.kind);
@@ -290,6 +327,7 @@ impl Seen {
                 at: event.at,
                 who: event.source.to_string(),
                 what,
+                undone: false,
             });
         }
     }

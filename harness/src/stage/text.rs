@@ -10,6 +10,7 @@ pub fn describe(kind: &EventKind) -> Option<String> {
     let _ = match kind {
         EventKind::Device(event) => return describe_device(event),
         EventKind::PoweredOn => write!(line, "powered-on"),
+        EventKind::PoweredOff => write!(line, "powered-off"),
         EventKind::PowerLost { during: None, .. } => write!(line, "power-cut"),
         EventKind::PowerLost {
             during: Some(operation),

@@ -89,9 +89,10 @@ impl BoardView {
             EventKind::Crashed(_) | EventKind::Hung(_) | EventKind::Halted => {
                 self.stop(State::Error);
             }
-            EventKind::Held | EventKind::PowerLost { .. } | EventKind::Pulled { .. } => {
-                self.stop(State::Down);
-            }
+            EventKind::Held
+            | EventKind::PoweredOff
+            | EventKind::PowerLost { .. }
+            | EventKind::Pulled { .. } => self.stop(State::Down),
             EventKind::Device(DeviceEvent::Trace(trace)) => self.trace(trace),
             _ => {}
         }

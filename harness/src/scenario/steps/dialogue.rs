@@ -9,13 +9,15 @@ use crate::files::Reader;
 
 pub(super) const CONSOLE: Verb = Verb {
     key: "console",
-    help: "types a line on a board's console; `expect` is part of an answer, `lines` all of it",
+    help: "types a line on a board's console; `expect` is part of an answer, `lines` all of it, with neither \
+           the next step follows when whatever was answered is complete",
     example: "{ console = \"ver\", board = \"A\", expect = \"system version 2.0\" }",
     read: read_console,
 };
 pub(super) const AWAIT: Verb = Verb {
     key: "await",
-    help: "waits until boards are booting, operational, error, crashed, hung, held, off or absent",
+    help: "waits until boards are booting, operational, error, crashed, hung, held, off or absent; a reset \
+           typed on a console comes later than its answer: wait for the event `reset` first",
     example: "{ await = \"operational\", board = [\"A\", \"B\"], version = \"2.0\", within = \"120s\" }",
     read: read_await,
 };
@@ -45,7 +47,8 @@ pub(super) const CHECKPOINT: Verb = Verb {
 };
 pub(super) const RESTORE: Verb = Verb {
     key: "restore",
-    help: "brings a kept array back, media and clock included",
+    help: "brings a kept array back, media and clock included; what is undone stays in the timeline, but \
+           no question counts it",
     example: "{ restore = \"before\" }",
     read: read_restore,
 };

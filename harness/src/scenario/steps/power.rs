@@ -10,7 +10,8 @@ use crate::files::{Reader, nearest};
 
 pub(super) const POWER: Verb = Verb {
     key: "power",
-    help: "switches power on or off; `board` or `domain` says where, else the whole chassis",
+    help: "switches power on or off (devices end what they are at); `board` or `domain` says where, else \
+           the whole chassis",
     example: "{ power = \"on\", board = \"A\" }",
     read: read_power,
 };
