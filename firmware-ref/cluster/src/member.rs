@@ -145,6 +145,7 @@ pub struct Cluster {
     declared: Option<Declared>,
     /// An undeclared mix was seen while another controller owned the unit.
     barred: bool,
+    undeclared_mix: bool,
     /// Why the next change of role happens.
     cause: Cause,
     /// The master that was asked to hand over to this controller.
@@ -170,6 +171,7 @@ impl Cluster {
             next_heartbeat_ns: 0,
             declared: None,
             barred: false,
+            undeclared_mix: false,
             cause: Cause::PartnerLost,
             heir_of: None,
             abstains_until_ns: 0,
@@ -211,6 +213,18 @@ impl Cluster {
             return self.state == State::Operational;
         }
         self.partner(slot).is_some_and(|p| p.heartbeat.is_some())
+    }
+
+    /// Whether the controller in `slot` serves the logical unit or could take it over, as far as is
+    /// known: in an undeclared mix only the version that owns it can.
+    pub fn could_serve(&self, slot: u8) -> bool {
+        if slot == self.configuration.slot {
+            return self.is_operational(slot) && !self.barred;
+        }
+        let own = self.configuration.version;
+        let tolerated = !self.undeclared_mix || self.configuration.tolerates_mixed;
+        let heartbeat = self.partner(slot).and_then(|p| p.heartbeat);
+        heartbeat.is_some_and(|h| tolerated || h.owns_lun || h.version == own)
     }
 
     /// Whether the controller in `slot` serves the logical unit, as far as is known.
@@ -447,6 +461,7 @@ impl Cluster {
     /// the mix ends: not even when the owner is gone, because what it left behind may be of
     /// a form that the other version misreads.
     fn set_barred(&mut self, undeclared: bool) {
+        self.undeclared_mix = undeclared;
         let barred = undeclared && !self.owns_lun && !self.configuration.tolerates_mixed;
         if barred && !self.barred {
             self.trace(Event::LunBarred);

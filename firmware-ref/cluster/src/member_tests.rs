@@ -358,6 +358,10 @@ fn k4_an_undeclared_mix_bars_the_newcomer() {
     let mut chassis = Chassis::up(&["1.0", "2.0"]);
     assert!(chassis.traced(1, "mixed-versions own=2.0 partner=1.0 declared=no"));
     assert!(chassis.traced(1, "lun-barred lun=0 cause=mixed-versions"));
+    for member in [0, 1] {
+        let member = &chassis.nodes[member].cluster;
+        assert_eq!([0, 1].map(|slot| member.could_serve(slot)), [true, false]);
+    }
     chassis.off(0);
     chassis.run(2000 * MS);
     assert!(chassis.serving().is_empty());

@@ -160,6 +160,15 @@ impl Chassis {
         controllers
     }
 
+    /// The same, where only who could take the logical unit over counts as operational.
+    pub(crate) fn stand_ins(&self, context: &Context<'_>) -> Controllers {
+        let mut controllers = self.controllers(context);
+        for (slot, place) in self.slots().zip(&mut controllers) {
+            place.operational = self.cluster.could_serve(slot);
+        }
+        controllers
+    }
+
     fn act(&mut self, context: &mut Context<'_>, host_port: &mut HostPort) {
         let hardware = context.hardware;
         let control = &hardware.control;

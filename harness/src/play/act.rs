@@ -257,12 +257,15 @@ impl Player<'_> {
             let why = format!("{} reads nothing: no room to type more", console.board);
             return Ok(failed(step, why));
         }
+        if console.answer == Answer::Later {
+            return Ok(Vec::new());
+        }
         let deadline = self.deadline(console.within.0);
         let found = |stage: &Stage| {
             let lines = stage.console(slot).get(before..).unwrap_or_default();
             match &console.answer {
                 // Nobody will answer any more.
-                Answer::Unasked => !lines.is_empty() || is_dead(stage, slot),
+                Answer::Unasked | Answer::Later => !lines.is_empty() || is_dead(stage, slot),
                 Answer::Contains(part) => lines.iter().any(|line| line.contains(part)),
                 Answer::Lines(wanted) => {
                     wanted.is_empty() || lines.windows(wanted.len()).any(|seen| seen == wanted)

@@ -229,6 +229,8 @@ pub enum Answer {
     /// Nothing is asked; the next step follows when the board has answered something and is quiet, or
     /// has read the line and answered nothing in time.
     Unasked,
+    /// Nothing is asked, and the next step follows at once.
+    Later,
     /// A line that contains this.
     Contains(String),
     /// Exactly these lines, in order and without others between.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Answer, HostAction};
+use super::action::{Action, Answer, ConsoleStep, HostAction};
 use super::{Scenario, Step};
 use crate::coverage::RowId;
 
@@ -41,7 +41,10 @@ impl Step {
             Action::Expect { checks, .. } => checks.iter().map(|check| check.key()).collect(),
             Action::Await { .. } => vec!["await"],
             Action::AwaitEvent { .. } => vec!["await_event"],
-            Action::Console(step) if step.answer != Answer::Unasked => vec!["console"],
+            Action::Console(ConsoleStep {
+                answer: Answer::Contains(_) | Answer::Lines(_),
+                ..
+            }) => vec!["console"],
             Action::Host(HostAction::Verify) => vec!["host"],
             _ => Vec::new(),
         }

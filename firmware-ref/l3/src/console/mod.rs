@@ -162,7 +162,7 @@ fn may_stop_now(context: &Context<'_>, chassis: &Chassis, slot: u8) -> bool {
     if !is_there(context, chassis, slot) {
         return false;
     }
-    let judged = may_stop(&chassis.controllers(context), slot);
+    let judged = may_stop(&chassis.stand_ins(context), slot);
     if let Err(refusal) = judged {
         let hardware = context.hardware;
         hardware.say(format_args!("error: refused: {refusal}"));

@@ -10,7 +10,7 @@ use crate::files::Reader;
 pub(super) const CONSOLE: Verb = Verb {
     key: "console",
     help: "types a line on a board's console; `expect` is part of an answer, `lines` all of it, with neither \
-           the next step follows when whatever was answered is complete",
+           the next step follows when whatever was answered is complete, with `later = true` at once",
     example: "{ console = \"ver\", board = \"A\", expect = \"system version 2.0\" }",
     read: read_console,
 };
@@ -100,12 +100,21 @@ fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     }
     let board = slot(reader, "board", context);
     let within = within(reader);
+    let later = reader.flag("later").unwrap_or(false);
     let lines: Vec<String> = reader
         .strings("lines")
         .into_iter()
         .map(|(line, _)| line.to_owned())
         .collect();
     let answer = match (reader.has("expect"), reader.has("lines")) {
+        (asked, again) if later && (asked || again) => {
+            reader.complain(
+                "later",
+                "an answer that is waited for does not come later",
+                "drop `later`, or what should come back",
+            );
+            None
+        }
         (true, true) => {
             reader.complain(
                 "lines",
@@ -130,6 +139,7 @@ fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
             None
         }
         (false, true) => Some(Answer::Lines(lines)),
+        (false, false) if later => Some(Answer::Later),
         (false, false) => Some(Answer::Unasked),
     };
     Some(Action::Console(ConsoleStep {
