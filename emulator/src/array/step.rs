@@ -9,7 +9,7 @@ use devices::time::Nanos;
 use super::event::{EventKind, Source, slot_letter};
 use super::power::CutPoint;
 use super::{Array, ArrayError, CrashPolicy, RESET_PULSE};
-use crate::board::{BoardNotice, Cpu};
+use crate::board::{BoardNotice, Cpu, Which};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,8 @@ impl Array {
             let due = |at: Nanos| at <= self.now;
             if board.powered() && (everybody || board.deadline(&mut self.shared).is_some_and(due)) {
                 let mut notices = Vec::new();
-                self.boards[slot].service(self.now, &mut self.shared, &mut notices);
+                let which = if everybody { Which::All } else { Which::Due };
+                board.service(which, self.now, &mut self.shared, &mut notices);
                 self.note_board(slot, notices);
             }
             if let Some((at, reason)) = self.leaving_reset[slot]

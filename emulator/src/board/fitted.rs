@@ -134,22 +134,15 @@ impl Fitted {
         &mut self,
         index: usize,
         cores: &mut Cores<'_>,
-        slot: &mut Slot,
-        memory: &GuestMemory,
-        now: Nanos,
-        events: &mut Vec<DeviceEvent>,
+        serve: Serve<'_>,
     ) -> Serviced {
-        self.with(
-            index,
-            cores,
-            Serve {
-                slot,
-                memory,
-                now,
-                events,
-            },
-        )
-        .unwrap_or_default()
+        self.with(index, cores, serve).unwrap_or_default()
+    }
+
+    /// Whether the device in slot `index` has something to do by itself at `now`.
+    pub(super) fn is_due(&mut self, index: usize, cores: &mut Cores<'_>, now: Nanos) -> bool {
+        let deadline = self.with(index, cores, NextDeadline).flatten();
+        deadline.is_some_and(|at| at <= now)
     }
 
     /// Resets every virtio side: the requests in progress are forgotten, the cores keep what they
@@ -249,11 +242,12 @@ impl Visit for NextDeadline {
     }
 }
 
-struct Serve<'a> {
-    slot: &'a mut Slot,
-    memory: &'a GuestMemory,
-    now: Nanos,
-    events: &'a mut Vec<DeviceEvent>,
+/// One service call for one device.
+pub(super) struct Serve<'a> {
+    pub(super) slot: &'a mut Slot,
+    pub(super) memory: &'a GuestMemory,
+    pub(super) now: Nanos,
+    pub(super) events: &'a mut Vec<DeviceEvent>,
 }
 
 impl Visit for Serve<'_> {

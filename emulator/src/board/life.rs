@@ -5,7 +5,7 @@ use devices::event::DeviceEvent;
 use devices::power::PowerLoss;
 use devices::time::Nanos;
 
-use super::fitted::{CONTROL, Cores, SLOTS};
+use super::fitted::{CONTROL, Cores, SLOTS, Serve};
 use super::{Board, BoardNotice, Controller, Cpu};
 use crate::engine::{CrashReport, EngineError, Reset, Stop};
 use crate::shared::Shared;
@@ -15,6 +15,15 @@ use crate::shared::Shared;
 const MAX_STOPS_PER_INSTANT: u32 = 10_000;
 /// Longest line of last words.
 const LAST_WORDS_BYTES: usize = 512;
+
+/// Which devices of a board to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Each of them.
+    All,
+    /// Those with a deadline that has come.
+    Due,
+}
 
 impl Board {
     /// Gives every device slot its face.
@@ -164,7 +173,7 @@ impl Board {
         for _ in 0..MAX_STOPS_PER_INSTANT {
             match self.engine.run(&mut self.slots)? {
                 Stop::Notified { .. } => {
-                    self.service(now, shared, notices);
+                    self.service(Which::All, now, shared, notices);
                     if !self.runnable() || self.local.control.reset_requested() {
                         return Ok(());
                     }
@@ -188,10 +197,11 @@ impl Board {
         Ok(())
     }
 
-    /// Serves every device: board control first and (for what woke it) last, the others in slot
-    /// order.
+    /// Serves devices: board control first and (for what woke it) last, the others in slot order; all
+    /// of them, or, where nobody touched rings or cores since the last time, those that are due.
     pub(crate) fn service(
         &mut self,
+        which: Which,
         now: Nanos,
         shared: &mut Shared,
         notices: &mut Vec<BoardNotice>,
@@ -211,10 +221,17 @@ impl Board {
                 controller: self.controller.as_mut(),
                 shared,
             };
-            let memory = self.engine.memory();
-            let serviced = self
-                .fitted
-                .service(index, &mut cores, slot, memory, now, &mut events);
+            let asked = which == Which::All || index == CONTROL;
+            if !asked && !self.fitted.is_due(index, &mut cores, now) {
+                continue;
+            }
+            let serve = Serve {
+                slot,
+                memory: self.engine.memory(),
+                now,
+                events: &mut events,
+            };
+            let serviced = self.fitted.service(index, &mut cores, serve);
             if serviced.changed {
                 self.engine.refresh(index, slot);
             }

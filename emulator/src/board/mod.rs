@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use self::controller::{Broken, Controller};
 use self::fitted::{Cores, Fitted, LocalCores};
 pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
+pub(crate) use self::life::Which;
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
 use crate::shared::Shared;
 use crate::slot::{SavedSlot, Slot};
