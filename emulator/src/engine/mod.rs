@@ -15,6 +15,8 @@ use crate::slot::Slot;
 
 /// The own VMM on /dev/kvm.
 pub mod kvm;
+/// Stock QEMU as a child process.
+pub mod qemu;
 /// Board RAM that is cheap to clear, save and restore.
 pub mod ram;
 
