@@ -13,3 +13,4 @@ pub mod engine;
 pub mod rig;
 pub mod shared;
 pub mod slot;
+pub mod vhost_user;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use devices::power::Shape;
 use emulator::array::PowerDomain;
+use emulator::engine::EngineChoice;
 use harness::play::Player;
 use harness::report::{Line, Sink, SinkError};
 use harness::runner::{Engine, Shard, SweepPlan, bench};
@@ -48,7 +49,7 @@ fn millis(duration: Duration) -> f64 {
 
 /// Steps of a scenario played to its end: wall milliseconds without building the array.
 fn play(scenario: &Scenario) -> (f64, u64) {
-    let mut player = Player::new(scenario).expect("the bench plays");
+    let mut player = Player::new(scenario, &EngineChoice::Kvm).expect("the bench plays");
     let begin = Instant::now();
     for step in 0..scenario.steps.len() {
         assert!(
@@ -74,7 +75,8 @@ fn power_cycles(threads: usize) -> f64 {
         for _ in 0..threads {
             scope.spawn(|| {
                 let scenario = scenario("single-normal-boot");
-                let mut player = Player::new(&scenario).expect("the bench plays");
+                let mut player =
+                    Player::new(&scenario, &EngineChoice::Kvm).expect("the bench plays");
                 player.stage_mut().array.power_on(PowerDomain::CHASSIS);
                 built.wait();
                 for _ in 0..CYCLES {

@@ -12,6 +12,7 @@ use devices::medium::Medium;
 use devices::power::{OperationKind, Shape};
 use devices::time::Nanos;
 use emulator::array::{CutPoint, PowerDomain, SavedArray, Source};
+use emulator::engine::EngineChoice;
 use harness::files::SourceFile;
 use harness::golden::Outcome;
 use harness::host::Plan;
@@ -107,7 +108,7 @@ struct Telling<'s> {
 impl<'s> Telling<'s> {
     fn new(scenario: &'s Scenario) -> Telling<'s> {
         Telling {
-            player: Player::new(scenario).expect("the bench plays"),
+            player: Player::new(scenario, &EngineChoice::Kvm).expect("the bench plays"),
             next: 0,
         }
     }
@@ -388,7 +389,7 @@ fn no_scenario_is_changed_by_restoring_before_each_step() {
     for file in files {
         let scenario =
             Scenario::load(&file).unwrap_or_else(|error| panic!("{}", error.render(false)));
-        let player = || Player::new(&scenario).expect("the bench plays");
+        let player = || Player::new(&scenario, &EngineChoice::Kvm).expect("the bench plays");
         let mut straight = player();
         for step in 0..scenario.steps.len() {
             let played = straight.play_step(step, &mut Silence);

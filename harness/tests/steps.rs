@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use emulator::engine::EngineChoice;
 use harness::files::SourceFile;
 use harness::play::Player;
 use harness::report::{Line, Record, Sink, SinkError};
@@ -42,7 +43,7 @@ fn scenario(rig: &str, firmware: &str, steps: &[&str]) -> Scenario {
 /// Plays to the end or to the first step that fails: the timeline with its times, and complaints.
 fn play(scenario: &Scenario) -> (Vec<String>, Vec<String>) {
     let mut complaints = Complaints::default();
-    let mut player = Player::new(scenario).expect("the bench plays");
+    let mut player = Player::new(scenario, &EngineChoice::Kvm).expect("the bench plays");
     for step in 0..scenario.steps.len() {
         let played = player.play_step(step, &mut complaints);
         if !played.expect("the bench plays") {

@@ -29,8 +29,7 @@ pub use self::power::{CutPoint, PowerDomain};
 pub use self::step::Step;
 pub use self::wiring::{Storage, WiringError};
 use crate::board::Board;
-use crate::engine::kvm::KvmEngine;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{EngineChoice, EngineError};
 use crate::shared::Shared;
 
 /// What an array is built from.
@@ -39,6 +38,8 @@ pub struct ArrayParts {
     /// What the chassis tells the board in each slot; as many as there are slots. Serial, boots
     /// and reset facts are filled in by the array.
     pub identities: Vec<BoardIdentity>,
+    /// What runs the boards' CPUs.
+    pub engine: EngineChoice,
     /// The boot ROM of every board.
     pub rom: Arc<[u8]>,
     /// The RAID shelf.
@@ -150,9 +151,10 @@ impl Array {
                 board: slot_letter(index),
                 source,
             };
-            let engine =
-                KvmEngine::new(identity.ram_mib, &parts.rom, parts.hang_limit).map_err(failed)?;
-            let engine: Box<dyn Engine> = Box::new(engine);
+            let engine = parts
+                .engine
+                .build(identity.ram_mib, &parts.rom, parts.hang_limit);
+            let engine = engine.map_err(failed)?;
             boards.push(Board::new(index, engine, identity, &mut shared));
         }
         Ok(Array {

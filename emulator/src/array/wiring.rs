@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{Array, ArrayError, ArrayParts, CrashPolicy};
 use crate::board::{Broken, Controller};
+use crate::engine::EngineChoice;
 use crate::rig::{self, BankLetter, Rig};
 
 /// An array cannot be built from a rig.
@@ -94,6 +95,7 @@ impl Array {
     /// The host cannot run it, or a file behind a medium is unusable.
     pub fn of_rig(
         rig: &Rig,
+        engine: &EngineChoice,
         rom: Arc<[u8]>,
         storage: &Storage,
         seed: u64,
@@ -101,6 +103,7 @@ impl Array {
         let identity = identity(rig);
         let parts = ArrayParts {
             identities: rig.slots().map(|_| identity.clone()).collect(),
+            engine: engine.clone(),
             rom,
             shelf: shelf(rig, storage)?,
             backplane: port(rig.links.backplane_latency),

@@ -87,6 +87,7 @@ impl Board {
     pub(crate) fn power_lost(&mut self, loss: PowerLoss, shared: &mut Shared) -> Vec<BoardNotice> {
         self.powered = false;
         self.cpu = Cpu::Off;
+        self.engine.power_off();
         self.forget_requests(shared);
         let cut_off = self
             .local
@@ -112,6 +113,7 @@ impl Board {
     /// The reset line is pulled: the CPU stops and requests in progress are dropped.
     pub(crate) fn stop_in_reset(&mut self, shared: &mut Shared) {
         self.cpu = Cpu::InReset;
+        self.engine.power_off();
         self.forget_requests(shared);
     }
 
@@ -130,9 +132,9 @@ impl Board {
         } else {
             Reset::Cold
         };
-        self.engine.reset(reset, &mut self.slots)?;
         self.break_rom();
         self.fit_faces(shared);
+        self.engine.reset(reset, &mut self.slots)?;
         self.cpu = Cpu::Live;
         Ok(())
     }
@@ -165,6 +167,17 @@ impl Board {
 
     /// Runs the CPU until it waits, stops or asks for a reset, serving its devices at `now`.
     pub(crate) fn run(
+        &mut self,
+        now: Nanos,
+        shared: &mut Shared,
+        notices: &mut Vec<BoardNotice>,
+    ) -> Result<(), EngineError> {
+        let result = self.run_to_wait(now, shared, notices);
+        self.engine.rest();
+        result
+    }
+
+    fn run_to_wait(
         &mut self,
         now: Nanos,
         shared: &mut Shared,

@@ -11,8 +11,10 @@ use devices::virtio::GuestMemory;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::choice::EngineChoice;
 use crate::slot::Slot;
 
+mod choice;
 /// The own VMM on /dev/kvm.
 pub mod kvm;
 /// Stock QEMU as a child process.
@@ -33,6 +35,12 @@ pub trait Engine: fmt::Debug {
     /// # Errors
     /// The host refuses to set CPU state.
     fn reset(&mut self, reset: Reset, slots: &mut [Slot]) -> Result<(), EngineError>;
+
+    /// The board waits: its CPU gets nothing to do until the next [`Engine::run`].
+    fn rest(&mut self);
+
+    /// The CPU stops at once and runs nothing until the next [`Engine::reset`].
+    fn power_off(&mut self);
 
     /// Shows the driver what the device side of `slot` changed: configuration space, generation,
     /// DEVICE_NEEDS_RESET.
@@ -147,6 +155,17 @@ pub enum EngineError {
         /// What it answered.
         #[source]
         source: kvm_ioctls::Error,
+    },
+    /// A guest does not run as it should.
+    #[error("KVM makes VMs, but a guest of one instruction does not run in one")]
+    Probe,
+    /// QEMU could not do what was asked of it.
+    #[error("QEMU cannot {what}: {why}")]
+    Qemu {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it or the host said.
+        why: String,
     },
     /// Memory for a board could not be had.
     #[error("no memory for a board of {mib} MiB: {why}")]

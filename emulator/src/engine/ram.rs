@@ -5,9 +5,12 @@
 //! than everything else together. For the same reason clearing writes zeros instead of giving pages
 //! back, and only huge pages that were ever touched are cleared, saved or restored.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use devices::virtio::GuestMemory;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use serde::{Deserialize, Serialize};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
@@ -52,17 +55,46 @@ impl Ram {
     /// # Errors
     /// The host has no memory.
     pub fn new(mib: u32) -> Result<Ram, EngineError> {
+        Ram::map(mib, None, None)
+    }
+
+    /// The same as a file that another process can map, and one more page at guest-physical address
+    /// `beyond` that is not in it.
+    ///
+    /// # Errors
+    /// The host has no memory.
+    pub fn shared(mib: u32, beyond: u64) -> Result<(Ram, File), EngineError> {
+        let problem = |error: rustix::io::Errno| EngineError::Memory {
+            mib,
+            why: error.to_string(),
+        };
+        let file = memfd_create("board-ram", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
+        let file = file.map_err(problem)?;
+        ftruncate(&file, u64::from(mib) << 20).map_err(problem)?;
+        // Whoever maps it cannot take it away from under the devices.
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).map_err(problem)?;
+        let file = File::from(file);
+        Ok((Ram::map(mib, Some(&file), Some(beyond))?, file))
+    }
+
+    fn map(mib: u32, file: Option<&File>, beyond: Option<u64>) -> Result<Ram, EngineError> {
         let problem = |why: String| EngineError::Memory { mib, why };
         let size = (mib as usize) << 20;
         let mapped = size + HUGE;
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
+        let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let (flags, descriptor) = match file {
+            None => (anonymous, -1),
+            Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+        };
+        // SAFETY: a mapping at an address of the kernel's choice touches nothing else. That of a file is
+        // longer than the file, and what lies behind it is never touched.
         let mapping = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 mapped,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
+                flags,
+                descriptor,
                 0,
             )
         };
@@ -70,8 +102,13 @@ impl Ram {
             return Err(problem(std::io::Error::last_os_error().to_string()));
         }
         let mapping = mapping.cast::<u8>();
+        // Huge pages want their alignment; a file begins where it begins.
+        let skipped = match file {
+            None => mapping.align_offset(HUGE),
+            Some(_) => 0,
+        };
         // SAFETY: the offset is below HUGE, and HUGE bytes more than `size` were mapped.
-        let base = unsafe { mapping.add(mapping.align_offset(HUGE)) };
+        let base = unsafe { mapping.add(skipped) };
         // SAFETY: advice about our own mapping. A host that refuses huge pages is only slower.
         unsafe { libc::madvise(base.cast(), size, libc::MADV_HUGEPAGE) };
         let region = |start: u64, end: u64| {
@@ -94,7 +131,11 @@ impl Ram {
                         .ok_or_else(|| problem("address overflow".to_owned()))
                 })
         };
-        let regions = vec![region(0, HOLE_START)?, region(HOLE_END, size as u64)?];
+        let mut regions = vec![region(0, HOLE_START)?, region(HOLE_END, size as u64)?];
+        if let Some(beyond) = beyond {
+            let page = GuestRegionMmap::from_range(GuestAddress(beyond), PAGE, None);
+            regions.push(page.map_err(|error| problem(error.to_string()))?);
+        }
         let memory = GuestMemory::from_regions(regions).map_err(|e| problem(e.to_string()))?;
         Ok(Ram {
             base,

@@ -2,10 +2,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::engine::EngineArgument;
 use super::exit::{CliError, Exit};
 use super::output::print;
 use crate::files::{FileError, Problem, built_in_rig_names, load_rig};
-use crate::runner::{BootRequest, Engine, bench};
+use crate::runner::{BootRequest, bench};
 use crate::scenario::contents::{self, Build, PackageContents};
 
 /// Boot an array and sit at its consoles.
@@ -31,6 +32,8 @@ pub(super) struct Boot {
     /// What is in all banks and on the array where nothing is kept yet: a build, or a path
     #[arg(long, value_name = "BUILD", default_value = "1.0")]
     firmware: String,
+    #[command(flatten)]
+    engine: EngineArgument,
     /// Decides every detail left open
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -73,7 +76,7 @@ impl Boot {
         if !problems.is_empty() {
             return Err(FileError::new(&self.firmware, "", problems).into());
         }
-        bench(Engine::default())?.boot(&BootRequest {
+        bench(self.engine.choice())?.boot(&BootRequest {
             rig,
             firmware,
             state: self.state,

@@ -7,6 +7,7 @@ mod boot;
 mod completions;
 mod coverage;
 mod doctor;
+mod engine;
 mod exit;
 mod image;
 mod output;

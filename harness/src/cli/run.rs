@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::engine::EngineArgument;
 use super::exit::{CliError, Exit};
 use super::output::{bar_wanted, print, stdout_colours};
 use super::select::scenarios;
@@ -64,8 +65,7 @@ pub(super) struct PlayArguments {
     /// Scenarios or cases at a time [default: one per CPU]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// What runs the firmware
-    #[arg(long, value_enum, default_value_t)]
+    #[command(flatten)]
     engine: EngineArgument,
 }
 
@@ -105,13 +105,6 @@ impl RecordArguments {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum EngineArgument {
-    /// The own VMM on /dev/kvm
-    #[default]
-    Kvm,
-}
-
 impl PlayArguments {
     pub(super) fn jobs(&self) -> usize {
         let cpus = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -119,9 +112,7 @@ impl PlayArguments {
     }
 
     pub(super) fn engine(&self) -> Engine {
-        match self.engine {
-            EngineArgument::Kvm => Engine::Kvm,
-        }
+        self.engine.choice()
     }
 }
 

@@ -24,6 +24,7 @@ use self::command::{Command, help};
 use self::input::{Input, Inputs};
 use self::session::Session;
 use crate::runner::{BenchError, BootRequest};
+use emulator::engine::EngineChoice;
 
 /// How often the array moves on while nothing is typed.
 const TICK: Duration = Duration::from_millis(20);
@@ -36,8 +37,8 @@ const LINE_TIME: Nanos = Nanos::from_secs(2);
 ///
 /// # Errors
 /// The array cannot be built or run, or the state directory is unusable.
-pub fn run(request: &BootRequest) -> Result<(), BenchError> {
-    let mut session = Session::open(request)?;
+pub fn run(request: &BootRequest, engine: &EngineChoice) -> Result<(), BenchError> {
+    let mut session = Session::open(request, engine)?;
     let mut inputs = Inputs::open().map_err(|source| BenchError::Host {
         what: "lines cannot be read".to_owned(),
         source,

@@ -10,6 +10,7 @@ use devices::power::Shape;
 use devices::time::Nanos;
 use emulator::array::{Array, PowerDomain, Storage, WiringError};
 use emulator::board::Controller;
+use emulator::engine::EngineChoice;
 use emulator::rig::{Rig, Slot, Unit};
 
 use super::command::Command;
@@ -63,7 +64,10 @@ fn unusable(error: WiringError) -> BenchError {
 }
 
 impl Session {
-    pub(super) fn open(request: &BootRequest) -> Result<Session, BenchError> {
+    pub(super) fn open(
+        request: &BootRequest,
+        engine: &EngineChoice,
+    ) -> Result<Session, BenchError> {
         let rig = &request.rig;
         let (folder, kept) = match &request.state {
             None => (None, None),
@@ -76,7 +80,8 @@ impl Session {
             Storage::Folder(folder.path.clone())
         });
         let rom = provision::rom(rig).map_err(broken)?;
-        let mut array = Array::of_rig(rig, rom, &storage, request.seed).map_err(unusable)?;
+        let mut array =
+            Array::of_rig(rig, engine, rom, &storage, request.seed).map_err(unusable)?;
         let mut pulled = BTreeMap::new();
         if let Some(kept) = &kept {
             for (slot, serial) in kept.boards.iter().enumerate() {

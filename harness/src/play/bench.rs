@@ -1,4 +1,6 @@
-//! The bench on the own VMM.
+//! The bench on this machine.
+
+use emulator::engine::EngineChoice;
 
 use super::{PlayError, Player};
 use crate::golden::Outcome;
@@ -6,9 +8,18 @@ use crate::report::Sink;
 use crate::runner::{Bench, BenchError, BootRequest, SweepPlan, SweepReport};
 use crate::scenario::Scenario;
 
-/// Plays on /dev/kvm.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KvmBench;
+/// Plays on one engine of this machine.
+#[derive(Clone, Debug)]
+pub struct LocalBench {
+    engine: EngineChoice,
+}
+
+impl LocalBench {
+    /// The bench on `engine`.
+    pub fn new(engine: EngineChoice) -> LocalBench {
+        LocalBench { engine }
+    }
+}
 
 impl From<PlayError> for BenchError {
     fn from(error: PlayError) -> Self {
@@ -25,7 +36,7 @@ impl From<PlayError> for BenchError {
 }
 
 /// An error with everything that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -35,9 +46,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-impl Bench for KvmBench {
+impl Bench for LocalBench {
     fn play(&self, scenario: &Scenario, sink: &mut dyn Sink) -> Result<Outcome, BenchError> {
-        let mut player = Player::new(scenario)?;
+        let mut player = Player::new(scenario, &self.engine)?;
         for index in 0..scenario.steps.len() {
             if !player.play_step(index, sink)? {
                 break;
@@ -49,10 +60,10 @@ impl Bench for KvmBench {
     }
 
     fn boot(&self, request: &BootRequest) -> Result<(), BenchError> {
-        crate::desk::run(request)
+        crate::desk::run(request, &self.engine)
     }
 
     fn sweep(&self, plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchError> {
-        crate::sweep::run(plan, sink)
+        crate::sweep::run(plan, &self.engine, sink)
     }
 }

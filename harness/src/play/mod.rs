@@ -20,10 +20,12 @@ use std::sync::Arc;
 use devices::time::Nanos;
 use emulator::array::{Array, ArrayError, PowerDomain, Storage, WiringError};
 use emulator::board::Controller;
+use emulator::engine::EngineChoice;
 use emulator::rig::{Slot, Unit};
 use thiserror::Error;
 
-pub use self::bench::KvmBench;
+pub use self::bench::LocalBench;
+pub(crate) use self::bench::chain;
 use self::tell::Told;
 use crate::host::{Host, Timing, transport};
 use crate::provision::{self, BuildError};
@@ -110,10 +112,16 @@ impl<'s> Player<'s> {
     ///
     /// # Errors
     /// The array or what should be in it cannot be made.
-    pub fn new(scenario: &'s Scenario) -> Result<Player<'s>, PlayError> {
+    pub fn new(scenario: &'s Scenario, engine: &EngineChoice) -> Result<Player<'s>, PlayError> {
         let rig = &scenario.rig;
         let rom = provision::rom(rig)?;
-        let mut array = Array::of_rig(rig, Arc::clone(&rom), &Storage::Memory, scenario.seed)?;
+        let mut array = Array::of_rig(
+            rig,
+            engine,
+            Arc::clone(&rom),
+            &Storage::Memory,
+            scenario.seed,
+        )?;
         provision::fill_shelf(
             &mut array.shared_mut().shelf,
             &scenario.firmware.array,

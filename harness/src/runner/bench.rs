@@ -3,20 +3,13 @@ use std::path::PathBuf;
 use emulator::rig::Rig;
 use thiserror::Error;
 
+use super::engine::Engine;
 use super::sweep::{SweepPlan, SweepReport};
 use crate::golden::Outcome;
-use crate::play::KvmBench;
+use crate::play::LocalBench;
 use crate::report::{Sink, SinkError};
 use crate::scenario::Scenario;
 use crate::scenario::contents::Build;
-
-/// A CPU engine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// The own VMM on `/dev/kvm`.
-    #[default]
-    Kvm,
-}
 
 /// The bench could not do its part: no verdict on the firmware.
 #[derive(Debug, Error)]
@@ -99,9 +92,7 @@ pub trait Bench: Sync {
 /// The bench on `engine`.
 ///
 /// # Errors
-/// This machine, or this build, has no such engine.
+/// This machine has no such engine.
 pub fn bench(engine: Engine) -> Result<Box<dyn Bench>, BenchError> {
-    match engine {
-        Engine::Kvm => Ok(Box::new(KvmBench)),
-    }
+    Ok(Box::new(LocalBench::new(engine.choose()?)))
 }

@@ -6,9 +6,11 @@
 //! * [`PlannedCut`], [`Shard`], [`SweepPlan`] — what a sweep is asked to do.
 
 mod bench;
+mod engine;
 mod pool;
 mod sweep;
 
-pub use bench::{Bench, BenchError, BootRequest, Engine, bench};
+pub use bench::{Bench, BenchError, BootRequest, bench};
+pub use engine::Engine;
 pub use pool::{GoldenPolicy, PlayOptions, play_all};
 pub use sweep::{PlannedCut, Shard, SweepFailure, SweepPlan, SweepReport};

@@ -2,6 +2,7 @@
 
 use devices::power::Shape;
 use emulator::array::{CutPoint, PowerDomain, Source};
+use emulator::engine::EngineChoice;
 use emulator::rig::Slot;
 
 use crate::play::{Kept, PlayError, Player};
@@ -51,8 +52,8 @@ impl Sink for Silence {
 }
 
 /// Plays the scenario once.
-pub(super) fn list(scenario: &Scenario) -> Result<Listed, PlayError> {
-    let mut player = Player::new(scenario)?;
+pub(super) fn list(scenario: &Scenario, engine: &EngineChoice) -> Result<Listed, PlayError> {
+    let mut player = Player::new(scenario, engine)?;
     let mut listed = Listed {
         operations: 0,
         cases: Vec::new(),
@@ -191,7 +192,7 @@ mod tests {
             listed.waypoints.len() > scenario.steps.len(),
             "some within waits"
         );
-        let mut player = Player::new(&scenario).unwrap();
+        let mut player = Player::new(&scenario, &EngineChoice::Kvm).unwrap();
         // Backwards, so that nothing of what came before is left by chance.
         for waypoint in listed.waypoints.iter().rev() {
             let stage = player.stage_mut();

@@ -22,6 +22,7 @@ use self::list::{Listed, Planned, list};
 use crate::play::{PlayError, Player};
 use crate::report::{Line, Record, Sink};
 use crate::runner::{BenchError, SweepFailure, SweepPlan, SweepReport};
+use emulator::engine::EngineChoice;
 
 /// Failures after which a sweep stops: the rest would say the same.
 const MOST_FAILURES: usize = 20;
@@ -33,9 +34,19 @@ const ROUNDS: u64 = 64;
 ///
 /// # Errors
 /// The bench cannot play.
-pub fn run(plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchError> {
+pub fn run(
+    plan: &SweepPlan,
+    engine: &EngineChoice,
+    sink: &mut dyn Sink,
+) -> Result<SweepReport, BenchError> {
+    if !engine.makes_checkpoints() {
+        let what = format!(
+            "a sweep goes back to checkpoints, which the engine {engine} does not make; use --engine kvm"
+        );
+        return Err(BenchError::NoEngine { what });
+    }
     let begin = Instant::now();
-    let mut listed = list(&plan.scenario)?;
+    let mut listed = list(&plan.scenario, engine)?;
     let mut nth = 0;
     listed.cases.retain(|case| {
         nth += 1;
@@ -57,6 +68,7 @@ pub fn run(plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchEr
     };
     let sweep = Sweep {
         plan,
+        engine,
         listed: &listed,
         begin,
         rounds,
@@ -107,6 +119,7 @@ pub fn run(plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchEr
 /// A sweep in progress, shared by its threads.
 struct Sweep<'a> {
     plan: &'a SweepPlan,
+    engine: &'a EngineChoice,
     listed: &'a Listed,
     begin: Instant,
     rounds: u64,
@@ -126,7 +139,7 @@ impl Sweep<'_> {
     fn work(&self, progress: &Sender<Record>) -> Result<(), PlayError> {
         let over = || self.over() || self.stop.load(Ordering::Relaxed);
         let mut judge = Judge {
-            player: Player::new(&self.plan.scenario)?,
+            player: Player::new(&self.plan.scenario, self.engine)?,
             plan: self.plan,
             listed: self.listed,
             share: Share::ALL,

@@ -63,12 +63,19 @@ fn cannot(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> EngineError {
     move |source| EngineError::Kvm { what, source }
 }
 
-/// Whether this machine can run boards: opens /dev/kvm, makes a VM and a CPU.
+/// Whether this machine can run boards: lets a guest run its one instruction.
 ///
 /// # Errors
 /// Says what cannot be done.
 pub fn probe() -> Result<(), EngineError> {
-    KvmEngine::new(16, &[0xf4; 16], Duration::from_secs(1)).map(drop)
+    /// HLT, at the reset vector and everywhere before it.
+    const ROM: [u8; 16] = [0xf4; 16];
+    let mut engine = KvmEngine::new(16, &ROM, Duration::from_secs(1))?;
+    engine.reset(Reset::Cold, &mut [])?;
+    match engine.run(&mut [])? {
+        Stop::Halted => Ok(()),
+        _ => Err(EngineError::Probe),
+    }
 }
 
 impl KvmEngine {
@@ -308,6 +315,11 @@ impl Engine for KvmEngine {
         self.counters.resets += 1;
         Ok(())
     }
+
+    /// The CPU runs within [`Engine::run`] only.
+    fn rest(&mut self) {}
+
+    fn power_off(&mut self) {}
 
     fn refresh(&mut self, index: usize, slot: &mut Slot) {
         self.window.show(index, slot);

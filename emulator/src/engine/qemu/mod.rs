@@ -1,4 +1,24 @@
 //! Stock QEMU as a child process.
+//!
+//! One QEMU a board and a boot: `-M microvm` with the board's ROM as firmware, and each of the board's
+//! devices attached over vhost-user to the very slot objects that the own VMM uses.
+//!
+//! * `machine.rs` — [`QemuEngine`]: waits for what QEMU has to say, and hands it to the board.
+//! * `process.rs` — the command line, and the child's life. Killing it is the power cut.
+//! * `monitor.rs` — QMP: why the CPU stopped, and its registers.
+//! * `answers.rs` — keeps back what the board waits for until all its devices were served.
+//! * `installation.rs` — which QEMU there is, and how it is started.
+//!
+//! A run is deterministic because a compliant board touches nothing between its notification and the answer, and
+//! because that answer is shown to it last. While the board waits the child is stopped (SIGSTOP), so that its
+//! spinning costs no CPU.
 
+mod answers;
 /// Which QEMU there is, and how it is started.
 pub mod installation;
+mod machine;
+mod monitor;
+mod process;
+
+pub use machine::QemuEngine;
+pub use process::Accelerator;

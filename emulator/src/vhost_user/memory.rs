@@ -1,0 +1,78 @@
+//! The memory a front-end shares, and the two kinds of addresses it uses.
+
+use std::fs::File;
+
+use devices::virtio::GuestMemory;
+use vhost::vhost_user::message::VhostUserMemoryRegion;
+use vhost::vhost_user::{Error, Result};
+use vm_memory::{GuestAddress, GuestRegionMmap};
+
+/// Where the guest's memory is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemorySource {
+    /// The owner of the connection has it already: only addresses matter.
+    Owned,
+    /// The front-end hands it over.
+    Shared,
+}
+
+/// What SET_MEM_TABLE said.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    regions: Vec<Region>,
+    /// Mapped, where it comes from the front-end.
+    pub(super) mapped: Option<GuestMemory>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Region {
+    user_addr: u64,
+    guest_addr: u64,
+    bytes: u64,
+}
+
+impl Table {
+    /// Takes a whole table. What was mapped before stays mapped as long as somebody holds it.
+    pub(super) fn new(
+        source: MemorySource,
+        told: &[VhostUserMemoryRegion],
+        files: Vec<File>,
+    ) -> Result<Table> {
+        let regions = told.iter().map(|region| Region {
+            user_addr: region.user_addr,
+            guest_addr: region.guest_phys_addr,
+            bytes: region.memory_size,
+        });
+        let mapped = match source {
+            MemorySource::Owned => None,
+            MemorySource::Shared => Some(map(told, files)?),
+        };
+        Ok(Table {
+            regions: regions.collect(),
+            mapped,
+        })
+    }
+
+    /// The guest-physical address of what the front-end sees at `user_addr`.
+    pub(super) fn guest_address(&self, user_addr: u64) -> Option<u64> {
+        self.regions.iter().find_map(|region| {
+            let offset = user_addr.checked_sub(region.user_addr)?;
+            (offset < region.bytes).then(|| region.guest_addr.checked_add(offset))?
+        })
+    }
+}
+
+fn map(told: &[VhostUserMemoryRegion], files: Vec<File>) -> Result<GuestMemory> {
+    let broken = |error: String| Error::ReqHandlerError(std::io::Error::other(error));
+    let mut mapped = Vec::new();
+    for (region, file) in told.iter().zip(files) {
+        // Refuses a file that is shorter than the region it is said to hold.
+        let memory = region.mmap_region(file)?;
+        let start = GuestAddress(region.guest_phys_addr);
+        let region = GuestRegionMmap::new(memory, start)
+            .ok_or_else(|| broken("a memory region beyond the address space".to_owned()))?;
+        mapped.push(region);
+    }
+    mapped.sort_by_key(|region| vm_memory::GuestMemoryRegion::start_addr(region).0);
+    GuestMemory::from_regions(mapped).map_err(|error| broken(error.to_string()))
+}
