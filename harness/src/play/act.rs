@@ -1,7 +1,5 @@
 //! What each verb does.
 
-use std::sync::Arc;
-
 use devices::board_control::ResetReason;
 use devices::flash::Fault;
 use devices::medium::Medium;
@@ -126,14 +124,14 @@ impl Player<'_> {
             Action::BoardFault { board, fault } => self.board_fault(*board, *fault)?,
             Action::Link { link, boards, up } => self.link(*link, boards, *up),
             Action::Checkpoint(name) => {
-                let kept = Arc::new(self.keep(None)?);
-                self.named.insert(name.clone(), kept);
+                let checkpoint = self.checkpoint(number)?;
+                self.named.insert(name.clone(), checkpoint);
             }
             Action::Restore(name) => {
                 // A scenario that names a checkpoint it never made is refused when it is loaded.
                 let named = self.named.clone();
-                if let Some(kept) = named.get(name) {
-                    self.go_back(name, kept)?;
+                if let Some(checkpoint) = named.get(name) {
+                    self.go_back(name, checkpoint)?;
                 }
                 // Going back does not unmake a checkpoint: it can be gone back to again.
                 self.named = named;

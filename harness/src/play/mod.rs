@@ -11,6 +11,7 @@
 mod act;
 mod ask;
 mod bench;
+mod checkpoint;
 mod outcome;
 mod tell;
 
@@ -26,6 +27,7 @@ use thiserror::Error;
 
 pub use self::bench::LocalBench;
 pub(crate) use self::bench::chain;
+use self::checkpoint::Checkpoint;
 use self::tell::Told;
 use crate::host::{Host, Timing, transport};
 use crate::provision::{self, BuildError};
@@ -81,6 +83,7 @@ struct Mark {
 #[derive(Debug)]
 pub struct Player<'s> {
     scenario: &'s Scenario,
+    engine: EngineChoice,
     stage: Stage,
     /// The boot ROM that the rig fits on every board.
     rom: Arc<[u8]>,
@@ -90,7 +93,7 @@ pub struct Player<'s> {
     live_slots: Vec<bool>,
     marks: BTreeMap<String, Mark>,
     /// Checkpoints that the scenario made, by name.
-    named: BTreeMap<String, Arc<Kept>>,
+    named: BTreeMap<String, Checkpoint>,
     /// Cuts that were armed: number, and the step that did it.
     armed: BTreeMap<u32, usize>,
     told: Told,
@@ -103,7 +106,7 @@ pub struct Kept {
     pulled: BTreeMap<String, Controller>,
     live_slots: Vec<bool>,
     marks: BTreeMap<String, Mark>,
-    named: BTreeMap<String, Arc<Kept>>,
+    named: BTreeMap<String, Checkpoint>,
     armed: BTreeMap<u32, usize>,
 }
 
@@ -137,6 +140,7 @@ impl<'s> Player<'s> {
         let host = Host::new(transport::of_rig(rig), slots, timing(scenario), block_bytes);
         let mut player = Player {
             scenario,
+            engine: engine.clone(),
             rom,
             stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
@@ -203,14 +207,6 @@ impl<'s> Player<'s> {
         self.take_up(kept);
         self.told
             .go_back(self.stage.timeline().len(), self.stage.cuts_fired().len());
-        Ok(())
-    }
-
-    /// Back to what [`Player::keep`] saw earlier in this story under `name`.
-    fn go_back(&mut self, name: &str, kept: &Kept) -> Result<(), PlayError> {
-        self.stage.go_back(name, &kept.stage)?;
-        self.take_up(kept);
-        self.told.undo_cuts(self.stage.cuts_fired().len());
         Ok(())
     }
 

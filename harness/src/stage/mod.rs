@@ -283,9 +283,21 @@ impl Stage {
         self.observe();
         let earlier = self.seen.clone();
         self.restore(saved)?;
-        self.seen.remember(earlier);
-        self.note("bench", format!("restored {name:?}"));
+        self.remember(name, earlier);
         Ok(())
+    }
+
+    /// The same where `earlier` is a stage on which the story was played up to that point again.
+    pub fn become_earlier(&mut self, name: &str, earlier: Stage) {
+        self.observe();
+        let undone = std::mem::replace(self, earlier);
+        self.observe();
+        self.remember(name, undone.seen);
+    }
+
+    fn remember(&mut self, name: &str, undone: Seen) {
+        self.seen.remember(undone);
+        self.note("bench", format!("restored {name:?}"));
     }
 }
 
