@@ -34,6 +34,7 @@ fn zero_everything_held() {
     check(&["--help"], 0, "First steps");
     check(&["--version"], 0, "arraybench");
     check(&["doctor"], 0, "ready to play");
+    check(&["doctor"], 0, "engine qemu");
     check(&["run", "--list"], 0, "live-upgrade");
     check(&["boot", "--list"], 0, "partner-pair");
     check(&["run", "--all", "--check"], 0, "nothing wrong");

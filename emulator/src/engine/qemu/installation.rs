@@ -18,8 +18,8 @@ const VARIABLE: &str = "ARRAYBENCH_QEMU";
 /// Where `scripts/setup --qemu` unpacks it, in the checkout.
 const UNPACKED: &str = ".setup/qemu";
 const PROGRAM: &str = "qemu-system-x86_64";
-/// The command that mends a missing QEMU.
-const REMEDY: &str = "scripts/setup --qemu";
+/// What brings one.
+const SETUP: &str = "scripts/setup --qemu";
 
 /// A QEMU that was found and answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Variable(path) => write!(out, "{}, named in {VARIABLE}", path.display()),
-            Origin::Unpacked(path) => write!(out, "{}, from {REMEDY}", path.display()),
+            Origin::Unpacked(path) => write!(out, "{}, from {SETUP}", path.display()),
             Origin::SearchPath(path) => write!(out, "{}, in PATH", path.display()),
         }
     }
@@ -135,12 +135,9 @@ impl fmt::Display for Version {
 /// There is no QEMU to use.
 #[derive(Debug, Error)]
 #[non_exhaustive]
+#[error("{}; mend it with: {}", self.what(), self.remedy())]
 pub enum Missing {
     /// It was named, and there is none.
-    #[error(
-        "{VARIABLE} names {}, which is no QEMU: {trouble}; name a program or an unpacked folder \
-         there, or unset it and run: {REMEDY}", path.display()
-    )]
     Named {
         /// What the variable says.
         path: PathBuf,
@@ -148,9 +145,6 @@ pub enum Missing {
         trouble: Trouble,
     },
     /// It was unpacked, and does not work.
-    #[error(
-        "{} does not work: {trouble}; bring it anew with: rm -r {0} && {REMEDY}", path.display()
-    )]
     Broken {
         /// The unpacked folder.
         path: PathBuf,
@@ -158,18 +152,42 @@ pub enum Missing {
         trouble: Trouble,
     },
     /// It was named nowhere and is in none of the usual places.
-    #[error(
-        "no QEMU {} or newer: {VARIABLE} is not set, there is no {UNPACKED} in a folder above {}, \
-         and {found}; mend it with: {REMEDY}",
-        Version::ANY_VIRTIO_ID,
-        searched(above)
-    )]
     Nowhere {
         /// From where on upwards `.setup/qemu` was looked for.
         above: Vec<PathBuf>,
         /// What was found in PATH.
         found: InSearchPath,
     },
+}
+
+impl Missing {
+    /// What was looked for, and where.
+    pub fn what(&self) -> String {
+        match self {
+            Missing::Named { path, trouble } => format!(
+                "{VARIABLE} names {}, neither a QEMU nor an unpacked one: {trouble}",
+                path.display()
+            ),
+            Missing::Broken { path, trouble } => {
+                format!("{} does not work: {trouble}", path.display())
+            }
+            Missing::Nowhere { above, found } => format!(
+                "no QEMU {} or newer: {VARIABLE} is not set, there is no {UNPACKED} in a folder \
+                 above {}, and {found}",
+                Version::ANY_VIRTIO_ID,
+                searched(above)
+            ),
+        }
+    }
+
+    /// The command that mends it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Missing::Named { .. } => format!("unset {VARIABLE}; {SETUP}"),
+            Missing::Broken { path, .. } => format!("rm -r {}; {SETUP}", path.display()),
+            Missing::Nowhere { .. } => SETUP.to_owned(),
+        }
+    }
 }
 
 fn searched(above: &[PathBuf]) -> String {

@@ -11,9 +11,12 @@ use super::output::print;
 use crate::files::{built_in_rig_names, load_rig};
 use crate::runner::{Engine, bench};
 
+/// QEMU, and whether a guest runs in it.
+mod qemu;
+
 /// Say what this machine can do, and what mends what it cannot.
 ///
-/// Changes nothing. Exits with 0 if scenarios can be played here, with 4 if not.
+/// Changes nothing. Exits with 0 if scenarios can be played here, with any engine, and with 4 if not.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Doctor {}
@@ -28,6 +31,30 @@ struct Finding {
     name: &'static str,
     /// What was found, or what is missing and the command that mends it.
     result: Result<String, Missing>,
+    /// Nothing can be played without it.
+    needed: bool,
+}
+
+impl Finding {
+    fn needed(name: &'static str, result: Result<String, Missing>) -> Finding {
+        Finding {
+            name,
+            result,
+            needed: true,
+        }
+    }
+
+    fn optional(name: &'static str, result: Result<String, Missing>) -> Finding {
+        Finding {
+            name,
+            result,
+            needed: false,
+        }
+    }
+
+    fn bars(&self) -> bool {
+        self.needed && self.result.is_err()
+    }
 }
 
 struct Missing {
@@ -37,21 +64,37 @@ struct Missing {
 
 impl Doctor {
     pub(super) fn run(self) -> Result<Exit, CliError> {
-        let findings = [kvm(), processors(), memory(), build(), rigs(), player()];
+        let (qemu, qemu_works) = qemu::qemu();
+        // One engine is enough.
+        let kvm = Finding {
+            needed: !qemu_works,
+            ..kvm()
+        };
+        let rest = [processors(), memory(), build(), rigs(), player()];
+        let findings: Vec<Finding> = [kvm].into_iter().chain(qemu).chain(rest).collect();
         print(&render(&findings))?;
-        let good = findings.iter().all(|finding| finding.result.is_ok());
-        Ok(if good { Exit::Good } else { Exit::Broken })
+        let bars = findings.iter().any(Finding::bars);
+        Ok(if bars { Exit::Broken } else { Exit::Good })
     }
 }
 
 fn render(findings: &[Finding]) -> String {
     let mut out = String::new();
-    for Finding { name, result } in findings {
+    for Finding {
+        name,
+        result,
+        needed,
+    } in findings
+    {
         match result {
-            Ok(found) => out.push_str(&format!("ok       {name:<10} {found}\n")),
+            Ok(found) => out.push_str(&format!("ok       {name:<11} {found}\n")),
             Err(missing) => {
-                out.push_str(&format!("MISSING  {name:<10} {}\n", missing.what));
-                out.push_str(&format!("{:20}mend it with: {}\n", "", missing.remedy));
+                let (word, remedy) = match needed {
+                    true => ("MISSING", "mend it with"),
+                    false => ("without", "to have it"),
+                };
+                out.push_str(&format!("{word}  {name:<11} {}\n", missing.what));
+                out.push_str(&format!("{:21}{remedy}: {}\n", "", missing.remedy));
             }
         }
     }
@@ -73,10 +116,7 @@ fn kvm() -> Finding {
             begin.elapsed().as_micros()
         ))
     };
-    Finding {
-        name: "engine kvm",
-        result: check(),
-    }
+    Finding::needed("engine kvm", check())
 }
 
 fn kvm_missing(error: &io::Error) -> Missing {
@@ -99,10 +139,7 @@ fn processors() -> Finding {
         .ok()
         .and_then(|text| field(&text, "model name"))
         .unwrap_or_else(|| "unknown model".to_owned());
-    Finding {
-        name: "CPUs",
-        result: Ok(format!("{count} × {model}")),
-    }
+    Finding::needed("CPUs", Ok(format!("{count} × {model}")))
 }
 
 /// Memory for one job: RAM of three boards and what they write to flash and disks.
@@ -121,10 +158,7 @@ fn memory() -> Finding {
         }),
         None => Ok("unknown".to_owned()),
     };
-    Finding {
-        name: "memory",
-        result,
-    }
+    Finding::needed("memory", result)
 }
 
 /// The value of `name` in text of `name : value` lines.
@@ -141,15 +175,13 @@ fn build() -> Finding {
     } else {
         "release"
     };
-    Finding {
-        name: "build",
-        result: Ok(format!(
-            "arraybench {} {profile} for {} {}",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::ARCH,
-            std::env::consts::OS
-        )),
-    }
+    let found = format!(
+        "arraybench {} {profile} for {} {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    );
+    Finding::needed("build", Ok(found))
 }
 
 fn rigs() -> Finding {
@@ -157,29 +189,25 @@ fn rigs() -> Finding {
     let bad = names
         .iter()
         .find_map(|name| load_rig(name, "".as_ref()).err());
-    Finding {
-        name: "rigs",
-        result: match bad {
-            None => Ok(names.join(", ")),
-            Some(error) => Err(Missing {
-                what: error.to_string(),
-                remedy: "build arraybench anew: cargo build --release".to_owned(),
-            }),
-        },
-    }
+    let result = match bad {
+        None => Ok(names.join(", ")),
+        Some(error) => Err(Missing {
+            what: error.to_string(),
+            remedy: "build arraybench anew: cargo build --release".to_owned(),
+        }),
+    };
+    Finding::needed("rigs", result)
 }
 
 fn player() -> Finding {
-    Finding {
-        name: "bench",
-        result: match bench(Engine::default()) {
-            Ok(_) => Ok("ready to play".to_owned()),
-            Err(error) => Err(Missing {
-                what: error.chain(),
-                remedy: "scripts/setup".to_owned(),
-            }),
-        },
-    }
+    let result = match bench(Engine::default()) {
+        Ok(_) => Ok("ready to play".to_owned()),
+        Err(error) => Err(Missing {
+            what: error.chain(),
+            remedy: "scripts/setup".to_owned(),
+        }),
+    };
+    Finding::needed("bench", result)
 }
 
 #[cfg(test)]
@@ -189,16 +217,22 @@ mod tests {
     #[test]
     fn what_is_missing_comes_with_its_remedy() {
         let findings = [
-            Finding {
-                name: "CPUs",
-                result: Ok("2 × a model".to_owned()),
-            },
-            Finding {
-                name: "engine kvm",
-                result: Err(kvm_missing(&io::ErrorKind::PermissionDenied.into())),
-            },
+            Finding::needed("CPUs", Ok("2 × a model".to_owned())),
+            Finding::needed(
+                "engine kvm",
+                Err(kvm_missing(&io::ErrorKind::PermissionDenied.into())),
+            ),
+            Finding::optional(
+                "engine qemu",
+                Err(Missing {
+                    what: "no QEMU".to_owned(),
+                    remedy: "scripts/setup --qemu".to_owned(),
+                }),
+            ),
         ];
         insta::assert_snapshot!(render(&findings));
+        assert!(findings[1].bars());
+        assert!(!findings[2].bars());
     }
 
     #[test]
