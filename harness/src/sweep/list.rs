@@ -187,7 +187,7 @@ mod tests {
     fn from_every_waypoint_the_story_goes_on_as_it_did() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/live-upgrade.toml");
         let scenario = Scenario::load(&path).unwrap();
-        let listed = list(&scenario).unwrap();
+        let listed = list(&scenario, &EngineChoice::Kvm).unwrap();
         assert!(
             listed.waypoints.len() > scenario.steps.len(),
             "some within waits"
