@@ -9,7 +9,7 @@ use kvm_ioctls::Kvm;
 use super::exit::{CliError, Exit};
 use super::output::print;
 use crate::files::{built_in_rig_names, load_rig};
-use crate::runner::{Engine, bench};
+use crate::runner::Engine;
 
 /// QEMU, and whether a guest runs in it.
 mod qemu;
@@ -200,11 +200,11 @@ fn rigs() -> Finding {
 }
 
 fn player() -> Finding {
-    let result = match bench(Engine::default()) {
-        Ok(_) => Ok("ready to play".to_owned()),
+    let result = match Engine::default().choose() {
+        Ok(engine) => Ok(format!("ready to play on {engine}")),
         Err(error) => Err(Missing {
             what: error.chain(),
-            remedy: "scripts/setup".to_owned(),
+            remedy: "scripts/setup --qemu".to_owned(),
         }),
     };
     Finding::needed("bench", result)
