@@ -67,7 +67,7 @@ impl Console {
     }
 
     /// Firmware printed; returns the lines that became complete.
-    pub(super) fn print(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub fn print(&mut self, bytes: &[u8]) -> Vec<String> {
         self.printed = self.printed.saturating_add(bytes.len() as u64);
         self.recent.extend(bytes);
         let surplus = self.recent.len().saturating_sub(KEPT_BYTES);
@@ -87,9 +87,14 @@ impl Console {
     }
 
     /// Firmware reads up to `room` typed bytes.
-    pub(super) fn read(&mut self, room: usize) -> Vec<u8> {
+    pub fn read(&mut self, room: usize) -> Vec<u8> {
         let n = room.min(self.input.len());
         self.input.drain(..n).collect()
+    }
+
+    /// What was typed and is not read yet.
+    pub fn peek(&self) -> Vec<u8> {
+        self.input.iter().copied().collect()
     }
 
     fn end_line(&mut self) -> String {

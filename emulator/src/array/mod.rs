@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod event;
+mod freely;
 mod operate;
 mod power;
 mod step;
@@ -24,12 +25,14 @@ use thiserror::Error;
 
 pub use self::checkpoint::SavedArray;
 pub use self::event::{ArrayEvent, EventKind, Source, slot_letter};
+use self::freely::RealClock;
 use self::power::ArmedCut;
 pub use self::power::{CutPoint, PowerDomain};
 pub use self::step::Step;
 pub use self::wiring::{Storage, WiringError};
-use crate::board::Board;
-use crate::engine::{EngineChoice, EngineError};
+use crate::board::{Board, Fitting};
+use crate::engine::{EngineChoice, EngineError, Hardware};
+use crate::rig::{Boot, Machine};
 use crate::shared::Shared;
 
 /// What an array is built from.
@@ -40,7 +43,13 @@ pub struct ArrayParts {
     pub identities: Vec<BoardIdentity>,
     /// What runs the boards' CPUs.
     pub engine: EngineChoice,
-    /// The boot ROM of every board.
+    /// What the boards' CPUs sit in.
+    pub machine: Machine,
+    /// What a machine other than the AB-1 boots.
+    pub boot: Boot,
+    /// Devices of the bench that a machine other than the AB-1 has.
+    pub devices: Vec<String>,
+    /// The boot ROM of every AB-1.
     pub rom: Arc<[u8]>,
     /// The RAID shelf.
     pub shelf: Shelf,
@@ -91,6 +100,8 @@ pub struct Array {
     examined: usize,
     /// Something happened to the boards that no deadline of theirs announces.
     disturbed: bool,
+    /// Where boards run freely.
+    real_clock: Option<RealClock>,
 }
 
 /// The bench cannot go on, or was asked for something that cannot be.
@@ -143,6 +154,11 @@ impl Array {
             shared.backplane.set_powered(slot, false);
             shared.hosts.set_powered(slot, false);
         }
+        let runs_freely = parts.machine.runs_freely();
+        let fitting = Fitting {
+            runs_freely,
+            devices: runs_freely.then_some(parts.devices),
+        };
         let mut boards = Vec::with_capacity(slots);
         for (index, mut identity) in parts.identities.into_iter().enumerate() {
             identity.slot = u32::try_from(index).unwrap_or(u32::MAX);
@@ -151,11 +167,21 @@ impl Array {
                 board: slot_letter(index),
                 source,
             };
-            let engine = parts
-                .engine
-                .build(identity.ram_mib, &parts.rom, parts.hang_limit);
-            let engine = engine.map_err(failed)?;
-            boards.push(Board::new(index, engine, identity, &mut shared));
+            let hardware = Hardware {
+                machine: parts.machine,
+                boot: parts.boot.clone(),
+                ram_mib: identity.ram_mib,
+                rom: Arc::clone(&parts.rom),
+                hang_limit: parts.hang_limit,
+            };
+            let engine = parts.engine.build(&hardware).map_err(failed)?;
+            boards.push(Board::new(
+                index,
+                engine,
+                fitting.clone(),
+                identity,
+                &mut shared,
+            ));
         }
         Ok(Array {
             now: Nanos::ZERO,
@@ -171,12 +197,18 @@ impl Array {
             events: Vec::new(),
             examined: 0,
             disturbed: true,
+            real_clock: runs_freely.then(RealClock::new),
         })
     }
 
     /// Virtual time.
     pub fn now(&self) -> Nanos {
         self.now
+    }
+
+    /// Whether its boards run freely, so that its clock follows real time.
+    pub fn runs_freely(&self) -> bool {
+        self.real_clock.is_some()
     }
 
     /// The controller slots.

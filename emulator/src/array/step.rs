@@ -27,6 +27,9 @@ impl Array {
     /// # Errors
     /// The host cannot run a board any more.
     pub fn step(&mut self, until: Nanos) -> Result<Step, ArrayError> {
+        if self.runs_freely() {
+            return self.step_freely(until);
+        }
         let mut ran = false;
         for slot in 0..self.boards.len() {
             if self.boards[slot].runnable() {
@@ -106,7 +109,7 @@ impl Array {
     /// and of all where the shelf went on by itself or somebody did something to the array. To a board that
     /// sleeps nothing else can happen, and looking at all its rings costs more than anything else
     /// between two instants.
-    fn serve_all(&mut self) -> Result<(), ArrayError> {
+    pub(super) fn serve_all(&mut self) -> Result<(), ArrayError> {
         let shelf_due = self
             .shared
             .shelf
@@ -137,7 +140,7 @@ impl Array {
 
     /// Carries out what a board's run or service asked for: its own reset, other boards' hold
     /// lines, fences, and armed power cuts.
-    fn settle(&mut self, slot: usize) {
+    pub(super) fn settle(&mut self, slot: usize) {
         if let Some(kind) = self.boards[slot].take_reset_request() {
             let reason = match kind {
                 ResetKind::Cold => ResetReason::Cold,

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{Array, ArrayError, ArrayParts, CrashPolicy};
 use crate::board::{Broken, Controller};
 use crate::engine::EngineChoice;
+use crate::engine::qemu::installation::Missing;
 use crate::rig::{self, BankLetter, Rig};
 
 /// An array cannot be built from a rig.
@@ -25,6 +26,9 @@ pub enum WiringError {
     /// A file behind a medium is unusable.
     #[error(transparent)]
     Medium(#[from] MediumError),
+    /// A machine that only QEMU has, and there is no QEMU.
+    #[error(transparent)]
+    Qemu(#[from] Missing),
     /// The rig asks for hardware that cannot exist.
     #[error("the rig's {what} cannot be built: {why}")]
     Hardware {
@@ -103,7 +107,10 @@ impl Array {
         let identity = identity(rig);
         let parts = ArrayParts {
             identities: rig.slots().map(|_| identity.clone()).collect(),
-            engine: engine.clone(),
+            engine: engine.for_machine(rig.board.machine)?,
+            machine: rig.board.machine,
+            boot: rig.board.boot.clone(),
+            devices: rig.board.devices.clone(),
             rom,
             shelf: shelf(rig, storage)?,
             backplane: port(rig.links.backplane_latency),

@@ -80,6 +80,24 @@ impl LocalCores {
     }
 }
 
+/// What a board has of the bench, and how it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fitting {
+    /// Its firmware knows no board control: it is served as it comes, in real time.
+    pub runs_freely: bool,
+    /// Names of its devices, of [`DEVICE_NAMES`]; nothing: all of them.
+    pub devices: Option<Vec<String>>,
+}
+
+impl Fitting {
+    fn has(&self, index: usize) -> bool {
+        let name = DEVICE_NAMES.get(index);
+        let fitted =
+            |devices: &Vec<String>| name.is_some_and(|name| devices.iter().any(|d| d == name));
+        self.devices.as_ref().is_none_or(fitted)
+    }
+}
+
 /// Everything a device may work on, borrowed for one call.
 pub(super) struct Cores<'a> {
     pub(super) local: &'a mut LocalCores,
@@ -96,8 +114,8 @@ trait Visit {
 /// What one service of one device came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Serviced {
-    /// It returned buffers.
-    pub(super) returned: bool,
+    /// Queues on which it returned buffers of which the driver wants to hear (bit n = queue n).
+    pub(super) returned: u32,
     /// Requests taken and not answered.
     pub(super) unfinished: usize,
     /// Something the driver can read changed.
@@ -120,12 +138,20 @@ impl Fitted {
 
     /// What the driver sees of the device in slot `index`; nothing where there is none, or a broken
     /// one.
-    pub(super) fn face(&mut self, index: usize, cores: &mut Cores<'_>) -> Option<Face> {
+    pub(super) fn face(
+        &mut self,
+        index: usize,
+        fitting: &Fitting,
+        cores: &mut Cores<'_>,
+    ) -> Option<Face> {
+        if !fitting.has(index) {
+            return None;
+        }
         let controller = cores.controller.as_deref();
         if controller.is_some_and(|c| c.broken.missing.contains(&index)) {
             return None;
         }
-        let wants_notify = index == CONTROL;
+        let wants_notify = index == CONTROL || fitting.runs_freely;
         self.with(index, cores, Show { wants_notify })
     }
 
@@ -278,8 +304,10 @@ impl Visit for Serve<'_> {
             changed |= io.config_changed;
             slot.needs_reset = io.needs_reset;
             let used = io.used;
+            let returned = |queue: &usize| used & (1 << queue) != 0;
             serviced.returned = (0..slot.queues.len())
-                .any(|queue| used & (1 << queue) != 0 && wants_news(slot, queue, memory));
+                .filter(|queue| returned(queue) && wants_news(slot, *queue, memory))
+                .fold(0, |queues, queue| queues | 1 << queue);
             changed |= slot.needs_reset;
             serviced.unfinished = (0..slot.queues.len())
                 .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))

@@ -23,6 +23,8 @@ pub(crate) enum Which {
     All,
     /// Those with a deadline that has come.
     Due,
+    /// That in one slot.
+    One(usize),
 }
 
 impl Board {
@@ -34,7 +36,11 @@ impl Board {
             shared,
         };
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            slot.fit(self.fitted.face(index, &mut cores).unwrap_or_default());
+            slot.fit(
+                self.fitted
+                    .face(index, &self.fitting, &mut cores)
+                    .unwrap_or_default(),
+            );
             self.engine.refresh(index, slot);
         }
     }
@@ -50,7 +56,10 @@ impl Board {
             if slot.face.device_id == 0 {
                 continue;
             }
-            let config = self.fitted.face(index, &mut cores).map(|face| face.config);
+            let config = self
+                .fitted
+                .face(index, &self.fitting, &mut cores)
+                .map(|face| face.config);
             if let Some(config) = config.filter(|config| *config != slot.face.config) {
                 slot.face.config = config;
                 slot.face.generation = slot.face.generation.wrapping_add(1);
@@ -191,7 +200,13 @@ impl Board {
                         return Ok(());
                     }
                 }
-                Stop::LastWord(byte) => notices.extend(self.last_word(byte)),
+                Stop::Printed(bytes) => {
+                    for byte in bytes {
+                        notices.extend(self.last_word(byte));
+                    }
+                }
+                // Only of CPUs that run freely; this one goes on.
+                Stop::Quiet | Stop::WantsReset => {}
                 Stop::Crashed(report) => return self.stopped(Cpu::Crashed(report), notices),
                 Stop::Hung(report) => return self.stopped(Cpu::Hung(report), notices),
                 Stop::Halted => return self.stopped(Cpu::Halted, notices),
@@ -204,7 +219,11 @@ impl Board {
         self.stopped(Cpu::Hung(report), notices)
     }
 
-    fn stopped(&mut self, cpu: Cpu, notices: &mut Vec<BoardNotice>) -> Result<(), EngineError> {
+    pub(super) fn stopped(
+        &mut self,
+        cpu: Cpu,
+        notices: &mut Vec<BoardNotice>,
+    ) -> Result<(), EngineError> {
         self.cpu = cpu;
         notices.extend(self.flush_last_words());
         Ok(())
@@ -234,7 +253,11 @@ impl Board {
                 controller: self.controller.as_mut(),
                 shared,
             };
-            let asked = which == Which::All || index == CONTROL;
+            let asked = match which {
+                Which::All => true,
+                Which::Due => index == CONTROL,
+                Which::One(only) => index == only,
+            };
             if !asked && !self.fitted.is_due(index, &mut cores, now) {
                 continue;
             }
@@ -248,10 +271,17 @@ impl Board {
             if serviced.changed {
                 self.engine.refresh(index, slot);
             }
+            if self.fitting.runs_freely {
+                let queues =
+                    (0..slot.queues.len()).filter(|queue| serviced.returned & (1 << queue) != 0);
+                for queue in queues {
+                    self.engine.interrupt(index, queue);
+                }
+            }
             if index != CONTROL {
                 let number = u32::try_from(index).unwrap_or(0);
                 let control = &mut self.local.control;
-                control.serviced(number, now, serviced.returned, serviced.unfinished);
+                control.serviced(number, now, serviced.returned != 0, serviced.unfinished);
             }
         }
         notices.extend(events.into_iter().map(BoardNotice::Device));

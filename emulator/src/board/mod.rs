@@ -14,6 +14,7 @@
 
 mod controller;
 mod fitted;
+mod freely;
 mod life;
 
 use devices::board_control::BoardIdentity;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::controller::{Broken, Controller};
 use self::fitted::{Cores, Fitted, LocalCores};
-pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT};
+pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT, Fitting};
 pub(crate) use self::life::Which;
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
 use crate::shared::Shared;
@@ -63,6 +64,7 @@ pub struct Board {
     engine: Box<dyn Engine>,
     slots: Vec<Slot>,
     fitted: Fitted,
+    fitting: Fitting,
     local: LocalCores,
     controller: Option<Controller>,
     cpu: Cpu,
@@ -88,6 +90,7 @@ impl Board {
     pub(crate) fn new(
         index: usize,
         engine: Box<dyn Engine>,
+        fitting: Fitting,
         identity: BoardIdentity,
         shared: &mut Shared,
     ) -> Board {
@@ -95,6 +98,7 @@ impl Board {
             engine,
             slots: (0..fitted::SLOTS).map(|_| Slot::default()).collect(),
             fitted: Fitted::new(index),
+            fitting,
             local: LocalCores::new(identity),
             controller: None,
             cpu: Cpu::Off,

@@ -5,9 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kvm::KvmEngine;
-use super::qemu::installation::Installation;
+use super::qemu::installation::{Installation, Missing};
 use super::qemu::{Accelerator, QemuEngine};
 use super::{Engine, EngineError};
+use crate::rig::{Boot, Machine};
+
+/// What an engine must know of a board.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// What the CPU sits in.
+    pub machine: Machine,
+    /// What it boots, where that is not the ROM.
+    pub boot: Boot,
+    /// RAM.
+    pub ram_mib: u32,
+    /// The boot ROM of an AB-1.
+    pub rom: Arc<[u8]>,
+    /// CPU time without a device access after which a board that should wait counts as hung.
+    pub hang_limit: Duration,
+}
 
 /// An engine that can be had on this machine.
 #[derive(Clone, Debug)]
@@ -29,27 +45,43 @@ impl EngineChoice {
         matches!(self, EngineChoice::Kvm)
     }
 
-    /// An engine for one board: RAM in MiB, boot ROM, and the CPU time without a device access after which
-    /// it counts as hung.
+    /// The engine for a board in such a machine: the own VMM is no PC, so QEMU takes its place there.
+    ///
+    /// # Errors
+    /// There is no QEMU.
+    pub fn for_machine(&self, machine: Machine) -> Result<EngineChoice, Missing> {
+        if machine.runs_freely() && matches!(self, EngineChoice::Kvm) {
+            return Ok(EngineChoice::Qemu {
+                installation: Arc::new(Installation::find()?),
+                accelerator: Accelerator::Tcg,
+            });
+        }
+        Ok(self.clone())
+    }
+
+    /// An engine for one board.
     ///
     /// # Errors
     /// The host cannot run boards with this engine.
-    pub fn build(
-        &self,
-        ram_mib: u32,
-        rom: &[u8],
-        hang_limit: Duration,
-    ) -> Result<Box<dyn Engine>, EngineError> {
+    pub fn build(&self, hardware: &Hardware) -> Result<Box<dyn Engine>, EngineError> {
         Ok(match self {
-            EngineChoice::Kvm => Box::new(KvmEngine::new(ram_mib, rom, hang_limit)?),
+            EngineChoice::Kvm if hardware.machine.runs_freely() => {
+                let machine = hardware.machine.as_str();
+                return Err(EngineError::NoMachine { machine });
+            }
+            EngineChoice::Kvm => Box::new(KvmEngine::new(
+                hardware.ram_mib,
+                &hardware.rom,
+                hardware.hang_limit,
+            )?),
             EngineChoice::Qemu {
                 installation,
                 accelerator,
-            } => {
-                let installation = Arc::clone(installation);
-                let engine = QemuEngine::new(installation, *accelerator, ram_mib, rom, hang_limit)?;
-                Box::new(engine)
-            }
+            } => Box::new(QemuEngine::new(
+                Arc::clone(installation),
+                *accelerator,
+                hardware.clone(),
+            )?),
         })
     }
 }

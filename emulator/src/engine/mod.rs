@@ -6,12 +6,13 @@
 //! is the board's business, and the only thing both share is `vm-memory`.
 
 use std::fmt;
+use std::time::Duration;
 
 use devices::virtio::GuestMemory;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::choice::EngineChoice;
+pub use self::choice::{EngineChoice, Hardware};
 use crate::slot::Slot;
 
 mod choice;
@@ -29,6 +30,18 @@ pub trait Engine: fmt::Debug {
     /// # Errors
     /// The host cannot run the CPU any more (never because of what the guest did).
     fn run(&mut self, slots: &mut [Slot]) -> Result<Stop, EngineError>;
+
+    /// The same for a CPU that never waits, at most for `patience` of real time.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], or this engine has no such CPU.
+    fn run_freely(&mut self, slots: &mut [Slot], patience: Duration) -> Result<Stop, EngineError>;
+
+    /// Tells the driver of a freely running CPU that queue `queue` of slot `slot` has answers.
+    fn interrupt(&mut self, slot: usize, queue: usize);
+
+    /// Types on the serial port of a freely running CPU. Returns how many bytes there was room for.
+    fn type_bytes(&mut self, bytes: &[u8]) -> usize;
 
     /// Puts the CPU at its reset vector. A cold reset clears RAM, a warm one keeps it.
     ///
@@ -90,8 +103,12 @@ pub enum Stop {
         /// Queue index.
         queue: u32,
     },
-    /// A byte was written to the UART transmit register.
-    LastWord(u8),
+    /// Bytes were written to the UART transmit register.
+    Printed(Vec<u8>),
+    /// Nothing happened in the time that was given.
+    Quiet,
+    /// The firmware asked for a reset of the machine, or crashed it: a freely running CPU only.
+    WantsReset,
     /// The CPU cannot continue: triple fault, or an instruction nobody can run.
     Crashed(CrashReport),
     /// The CPU ran for the hang limit without touching a device.
@@ -155,6 +172,12 @@ pub enum EngineError {
         /// What it answered.
         #[source]
         source: kvm_ioctls::Error,
+    },
+    /// The engine has no such machine.
+    #[error("the own VMM has no {machine}; use --engine qemu")]
+    NoMachine {
+        /// Its name in rig files.
+        machine: &'static str,
     },
     /// A guest does not run as it should.
     #[error("KVM makes VMs, but a guest of one instruction does not run in one")]

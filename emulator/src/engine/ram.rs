@@ -58,12 +58,13 @@ impl Ram {
         Ram::map(mib, None, None)
     }
 
-    /// The same as a file that another process can map, and one more page at guest-physical address
-    /// `beyond` that is not in it.
+    /// The same as a file that another process can map. With `beyond` there is one more page at that
+    /// guest-physical address that is not in the file; without it there is no hole for a ROM either, as a PC
+    /// has RAM there.
     ///
     /// # Errors
     /// The host has no memory.
-    pub fn shared(mib: u32, beyond: u64) -> Result<(Ram, File), EngineError> {
+    pub fn shared(mib: u32, beyond: Option<u64>) -> Result<(Ram, File), EngineError> {
         let problem = |error: rustix::io::Errno| EngineError::Memory {
             mib,
             why: error.to_string(),
@@ -74,7 +75,7 @@ impl Ram {
         // Whoever maps it cannot take it away from under the devices.
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).map_err(problem)?;
         let file = File::from(file);
-        Ok((Ram::map(mib, Some(&file), Some(beyond))?, file))
+        Ok((Ram::map(mib, Some(&file), beyond)?, file))
     }
 
     fn map(mib: u32, file: Option<&File>, beyond: Option<u64>) -> Result<Ram, EngineError> {
@@ -131,7 +132,11 @@ impl Ram {
                         .ok_or_else(|| problem("address overflow".to_owned()))
                 })
         };
-        let mut regions = vec![region(0, HOLE_START)?, region(HOLE_END, size as u64)?];
+        let end = size as u64;
+        let mut regions = match (file, beyond) {
+            (Some(_), None) => vec![region(0, end)?],
+            _ => vec![region(0, HOLE_START)?, region(HOLE_END, end)?],
+        };
         if let Some(beyond) = beyond {
             let page = GuestRegionMmap::from_range(GuestAddress(beyond), PAGE, None);
             regions.push(page.map_err(|error| problem(error.to_string()))?);

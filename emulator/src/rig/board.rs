@@ -6,6 +6,12 @@ use super::units::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoardType {
+    /// What the CPU sits in.
+    pub machine: Machine,
+    /// What a machine other than the AB-1 boots.
+    pub boot: Boot,
+    /// Devices of the bench that a machine other than the AB-1 has, by the names of board manual §3.
+    pub devices: Vec<String>,
     /// Size of the RAM.
     pub ram_mib: u32,
     /// The boot ROM: a build of the reference firmware, or the path of a 64 KiB image.
@@ -21,6 +27,9 @@ pub struct BoardType {
 impl Default for BoardType {
     fn default() -> Self {
         BoardType {
+            machine: Machine::default(),
+            boot: Boot::default(),
+            devices: ["shelf", "media"].map(str::to_owned).to_vec(),
             ram_mib: 16,
             rom: "1.0".to_owned(),
             straps: Vec::new(),
@@ -28,6 +37,55 @@ impl Default for BoardType {
             flash: Flash::default(),
         }
     }
+}
+
+/// What the CPU of a board sits in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Machine {
+    /// The board of the board manual.
+    #[default]
+    Ab1,
+    /// QEMU's `q35`: a PC with PCI Express.
+    Q35,
+    /// QEMU's `pc`: a PC with PCI.
+    Pc,
+    /// QEMU's `microvm`: virtio-mmio and ACPI.
+    Microvm,
+}
+
+impl Machine {
+    /// Its name in rig files and in QEMU's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Machine::Ab1 => "ab1",
+            Machine::Q35 => "q35",
+            Machine::Pc => "pc",
+            Machine::Microvm => "microvm",
+        }
+    }
+
+    /// Whether its firmware knows no board control, so that nothing but real time says when it goes on.
+    pub fn runs_freely(self) -> bool {
+        self != Machine::Ab1
+    }
+}
+
+/// What a machine other than the AB-1 boots. Paths are from the rig file; one that begins with `setup:` is
+/// from the folder that `scripts/setup` fills.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Boot {
+    /// What is in place of QEMU's own firmware; nothing: that.
+    pub firmware: String,
+    /// A kernel to start without a boot loader.
+    pub kernel: String,
+    /// The kernel's first root.
+    pub initramfs: String,
+    /// The kernel's command line.
+    pub command_line: String,
+    /// A CPU model of QEMU's, with flags; nothing: the machine's usual one.
+    pub cpu: String,
 }
 
 /// A strap of the board (board manual §5.2).

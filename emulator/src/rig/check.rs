@@ -1,6 +1,6 @@
 use devices::time::Nanos;
 
-use super::board::{Bank, parse_key};
+use super::board::{Bank, Boot, parse_key};
 use super::slot::{MAX_SLOTS, Unit};
 use super::units::{Bytes, Span};
 use super::{Rig, Strap};
@@ -27,6 +27,8 @@ pub struct RigProblem {
 
 // A rig is a file from anywhere: these bounds keep what it can ask for within a small machine.
 const RAM_MIB: (u32, u32) = (2, 256);
+/// Above it the memory of a PC has a hole.
+const FREE_RAM_MIB: (u32, u32) = (16, 2048);
 const MEMBERS_MAX: u32 = 16;
 const SPARES_MAX: u32 = 4;
 const MEMBER_SIZE: (Bytes, Bytes) = (Bytes::mib(1), Bytes::mib(1 << 10));
@@ -134,7 +136,12 @@ impl Rig {
 
     fn check_board(&self, found: &mut Findings) {
         let board = &self.board;
-        found.bounds("board.ram_mib", &board.ram_mib, &RAM_MIB);
+        let ram_mib = match board.machine.runs_freely() {
+            true => FREE_RAM_MIB,
+            false => RAM_MIB,
+        };
+        found.bounds("board.ram_mib", &board.ram_mib, &ram_mib);
+        self.check_machine(found);
         if !board.signing_key.is_empty() && parse_key(&board.signing_key).is_none() {
             found.add(
                 "board.signing_key",
@@ -172,6 +179,53 @@ impl Rig {
                 "board.flash.chip_size",
                 "a chip is a whole number of 64 KiB blocks",
                 "round it up",
+            );
+        }
+    }
+
+    fn check_machine(&self, found: &mut Findings) {
+        let Boot {
+            firmware,
+            kernel,
+            initramfs,
+            command_line,
+            cpu,
+        } = &self.board.boot;
+        let machine = self.board.machine;
+        let known = &crate::board::DEVICE_NAMES;
+        for (index, device) in self.board.devices.iter().enumerate() {
+            let path = format!("board.devices.{index}");
+            if !known.contains(&device.as_str()) {
+                let choices = format!("name some of {}", known.join(", "));
+                found.add(&path, format!("there is no device {device:?}"), choices);
+            }
+        }
+        if !machine.runs_freely() {
+            for (key, value) in [
+                ("firmware", firmware),
+                ("kernel", kernel),
+                ("initramfs", initramfs),
+                ("command_line", command_line),
+                ("cpu", cpu),
+            ] {
+                if !value.is_empty() {
+                    found.add(
+                        &format!("board.boot.{key}"),
+                        "the AB-1 boots from its ROM and its flash",
+                        "say machine = \"q35\", or remove it",
+                    );
+                }
+            }
+        } else if kernel.is_empty() && (!initramfs.is_empty() || !command_line.is_empty()) {
+            let key = if initramfs.is_empty() {
+                "command_line"
+            } else {
+                "initramfs"
+            };
+            found.add(
+                &format!("board.boot.{key}"),
+                "there is no kernel to give it to",
+                "add kernel = \"…\"",
             );
         }
     }

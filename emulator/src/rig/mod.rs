@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use board::{Bank, BankLetter, BoardType, Flash, HostTransport, Layout, Strap};
+pub use board::{Bank, BankLetter, BoardType, Boot, Flash, HostTransport, Layout, Machine, Strap};
 pub use check::{PathStep, RigProblem};
 pub use shelf::{RaidLevel, Shelf};
 pub use slot::{MAX_SLOTS, Slot, SlotError, Unit};

@@ -210,9 +210,7 @@ impl KvmEngine {
                 data.fill(0xff);
                 Exit::Continue
             }
-            Ok(VcpuExit::IoOut(UART_TRANSMIT, data)) => {
-                Exit::Stop(Stop::LastWord(data.first().copied().unwrap_or(0)))
-            }
+            Ok(VcpuExit::IoOut(UART_TRANSMIT, data)) => Exit::Stop(Stop::Printed(data.to_vec())),
             Ok(VcpuExit::IoIn(port, data)) => {
                 data.fill(if port == UART_LINE_STATUS {
                     UART_READY
@@ -303,6 +301,17 @@ impl Engine for KvmEngine {
                 return Ok(Stop::Hung(crash_report(&self.cpu, cause)));
             }
         }
+    }
+
+    /// The own VMM is no PC: every board in it waits.
+    fn run_freely(&mut self, slots: &mut [Slot], _patience: Duration) -> Result<Stop, EngineError> {
+        self.run(slots)
+    }
+
+    fn interrupt(&mut self, _slot: usize, _queue: usize) {}
+
+    fn type_bytes(&mut self, bytes: &[u8]) -> usize {
+        bytes.len()
     }
 
     fn reset(&mut self, reset: Reset, slots: &mut [Slot]) -> Result<(), EngineError> {

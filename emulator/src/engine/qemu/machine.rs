@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::installation::Installation;
 use super::monitor::{Monitor, Said, crash_report, is_halted};
 use super::process::{Accelerator, Board, Process};
 use crate::engine::ram::Ram;
-use crate::engine::{Counters, Engine, EngineError, Reset, SavedEngine, Stop};
+use crate::engine::{Counters, Engine, EngineError, Hardware, Reset, SavedEngine, Stop};
 use crate::slot::Slot;
 use crate::vhost_user::Connection;
 
@@ -31,12 +31,11 @@ const LOOK: Timespec = Timespec {
 pub struct QemuEngine {
     installation: Arc<Installation>,
     accelerator: Accelerator,
-    ram_mib: u32,
+    hardware: Hardware,
     running: Option<Running>,
     rom: Rom,
     ram: Ram,
     ram_file: File,
-    hang_limit: Duration,
     counters: Counters,
 }
 
@@ -48,6 +47,19 @@ impl std::fmt::Debug for QemuEngine {
     }
 }
 
+impl QemuEngine {
+    fn count(&mut self, stop: &Stop) {
+        self.counters.exits += 1;
+        match stop {
+            Stop::Notified { .. } => self.counters.notifications += 1,
+            Stop::Printed(_) | Stop::Quiet => {}
+            Stop::Crashed(_) | Stop::Hung(_) | Stop::Halted | Stop::WantsReset => {
+                self.running = None;
+            }
+        }
+    }
+}
+
 /// One boot of a board. The process ends first: it has the memory mapped and the other ends.
 struct Running {
     process: Process,
@@ -55,6 +67,8 @@ struct Running {
     serial: UnixStream,
     /// By slot.
     devices: Vec<Option<Connection>>,
+    /// It waits for answers of board control.
+    clocked: bool,
     /// What happened and was not told yet.
     stops: VecDeque<Stop>,
     /// Slots whose front-end does not know their configuration space yet.
@@ -77,28 +91,25 @@ fn cannot(what: &'static str) -> impl FnOnce(std::io::Error) -> EngineError {
 }
 
 impl QemuEngine {
-    /// A board with `ram_mib` MiB of RAM and `rom` at the top of 4 GiB and below 1 MiB. It counts as hung after
-    /// `hang_limit` of CPU time without a notification.
+    /// A board without power.
     ///
     /// # Errors
     /// The ROM is too large, or the host has no memory.
     pub fn new(
         installation: Arc<Installation>,
         accelerator: Accelerator,
-        ram_mib: u32,
-        rom: &[u8],
-        hang_limit: Duration,
+        hardware: Hardware,
     ) -> Result<QemuEngine, EngineError> {
-        let (ram, ram_file) = Ram::shared(ram_mib, answers::PLACE)?;
+        let beyond = (!hardware.machine.runs_freely()).then_some(answers::PLACE);
+        let (ram, ram_file) = Ram::shared(hardware.ram_mib, beyond)?;
         Ok(QemuEngine {
             installation,
             accelerator,
-            ram_mib,
             running: None,
-            rom: Rom::new(rom)?,
+            rom: Rom::new(&hardware.rom)?,
+            hardware,
             ram,
             ram_file,
-            hang_limit,
             counters: Counters::default(),
         })
     }
@@ -110,14 +121,31 @@ impl Engine for QemuEngine {
             // A board in reset is not run.
             return Ok(Stop::Halted);
         };
-        let stop = running.run(slots, self.ram.memory(), self.hang_limit)?;
-        self.counters.exits += 1;
-        match stop {
-            Stop::Notified { .. } => self.counters.notifications += 1,
-            Stop::LastWord(_) => {}
-            Stop::Crashed(_) | Stop::Hung(_) | Stop::Halted => self.running = None,
-        }
+        let stop = running.run(slots, self.ram.memory(), self.hardware.hang_limit)?;
+        self.count(&stop);
         Ok(stop)
+    }
+
+    fn run_freely(&mut self, slots: &mut [Slot], patience: Duration) -> Result<Stop, EngineError> {
+        let Some(running) = &mut self.running else {
+            return Ok(Stop::Halted);
+        };
+        let stop = running.run_freely(slots, patience)?;
+        self.count(&stop);
+        Ok(stop)
+    }
+
+    fn interrupt(&mut self, slot: usize, queue: usize) {
+        let devices = self.running.as_ref().map(|running| &running.devices);
+        if let Some(Some(Some(connection))) = devices.map(|devices| devices.get(slot)) {
+            connection.call(queue);
+        }
+    }
+
+    fn type_bytes(&mut self, bytes: &[u8]) -> usize {
+        let serial = self.running.as_mut().map(|running| &mut running.serial);
+        // A serial port that takes nothing at the moment is asked again.
+        serial.map_or(0, |serial| serial.write(bytes).unwrap_or(0))
     }
 
     fn reset(&mut self, reset: Reset, slots: &mut [Slot]) -> Result<(), EngineError> {
@@ -131,7 +159,7 @@ impl Engine for QemuEngine {
         self.counters.resets += 1;
         let board = Board {
             accelerator: self.accelerator,
-            ram_mib: self.ram_mib,
+            hardware: &self.hardware,
             ram: &self.ram_file,
             rom: &self.rom.file,
             faces: slots.iter().map(|slot| &slot.face).collect(),
@@ -156,6 +184,7 @@ impl Engine for QemuEngine {
             monitor: Monitor::new(ends.monitor).map_err(cannot("be asked"))?,
             serial,
             devices,
+            clocked: !self.hardware.machine.runs_freely(),
             stops: VecDeque::new(),
             to_tell: Vec::new(),
             answers: Answers::default(),
@@ -250,6 +279,26 @@ impl Running {
         }
     }
 
+    fn run_freely(&mut self, slots: &mut [Slot], patience: Duration) -> Result<Stop, EngineError> {
+        for slot in std::mem::take(&mut self.to_tell) {
+            if let (Some(Some(connection)), true) = (
+                self.devices.get_mut(slot),
+                slots.get(slot).is_some_and(|slot| slot.live),
+            ) {
+                let told = connection.tell_config_changed(false);
+                told.map_err(|lost| self.gone(&format!("slot {slot}: {lost}")))?;
+            }
+        }
+        if self.stops.is_empty() {
+            let limit = Timespec {
+                tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: patience.subsec_nanos().into(),
+            };
+            self.attend(slots, Some(&limit))?;
+        }
+        Ok(self.stops.pop_front().unwrap_or(Stop::Quiet))
+    }
+
     /// Waits until QEMU says something, at most for `limit`, and handles all of it. False: it said
     /// nothing.
     fn attend(
@@ -336,7 +385,14 @@ impl Running {
     fn hear_monitor(&mut self, slots: &mut [Slot]) -> Result<(), EngineError> {
         for said in self.monitor.listen() {
             match said {
-                Said::Shutdown => {
+                Said::Shutdown { by_guest_reset } if !self.clocked => {
+                    let stop = match by_guest_reset {
+                        true => Stop::WantsReset,
+                        false => Stop::Halted,
+                    };
+                    self.stops.push_back(stop);
+                }
+                Said::Shutdown { .. } => {
                     let listing = self.ask_and_attend("info registers", slots)?;
                     let report = crash_report(&listing, "triple fault");
                     self.stops.push_back(Stop::Crashed(report));
@@ -349,11 +405,13 @@ impl Running {
     }
 
     fn hear_serial(&mut self) {
-        let mut bytes = [0; 256];
+        let mut bytes = [0; 1024];
         // Nothing to read, or nobody there: the monitor tells what happened to QEMU.
         if let Ok(n) = self.serial.read(&mut bytes) {
-            let words = bytes.iter().take(n).copied().map(Stop::LastWord);
-            self.stops.extend(words);
+            let printed = bytes.get(..n).unwrap_or_default();
+            if !printed.is_empty() {
+                self.stops.push_back(Stop::Printed(printed.to_vec()));
+            }
         }
     }
 
@@ -364,7 +422,7 @@ impl Running {
             return Ok(());
         };
         let handled = connection.handle(slot);
-        if slot.face.wants_notify {
+        if self.clocked && slot.face.wants_notify {
             self.answers.keep_back(slot, connection.memory());
         }
         handled.map_err(|lost| self.gone(&format!("slot {index}: {lost}")))
@@ -411,7 +469,7 @@ impl Running {
                     match said {
                         Said::Answer(Value::String(text)) => return Ok(text),
                         Said::Gone => return Err(self.gone("QEMU ended")),
-                        Said::Answer(_) | Said::Shutdown | Said::Nothing => {}
+                        Said::Answer(_) | Said::Shutdown { .. } | Said::Nothing => {}
                     }
                 }
             }

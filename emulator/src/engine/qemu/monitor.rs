@@ -21,8 +21,11 @@ pub(super) struct Monitor {
 /// Something the monitor said.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
-    /// The machine shut itself down: a triple fault, or what asks for a reset.
-    Shutdown,
+    /// The machine shut itself down.
+    Shutdown {
+        /// Not by switching itself off, but by what asks for a reset: a triple fault does.
+        by_guest_reset: bool,
+    },
     /// The answer to a question.
     Answer(Value),
     /// Nothing of interest here.
@@ -82,8 +85,13 @@ fn understand(line: &[u8]) -> Said {
         return Said::Nothing;
     };
     let stopped = |status: &Value| status == "shutdown" || status == "guest-panicked";
-    if message["event"] == "SHUTDOWN" || stopped(&message["return"]["status"]) {
-        return Said::Shutdown;
+    if message["event"] == "SHUTDOWN" {
+        let by_guest_reset = message["data"]["reason"] != "guest-shutdown";
+        return Said::Shutdown { by_guest_reset };
+    }
+    if stopped(&message["return"]["status"]) {
+        let by_guest_reset = true;
+        return Said::Shutdown { by_guest_reset };
     }
     match message.get_mut("return") {
         Some(answer) => Said::Answer(answer.take()),
@@ -151,9 +159,10 @@ mod tests {
     #[test]
     fn a_shutdown_is_heard_as_event_and_as_status() {
         let event = br#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}"#;
-        assert_eq!(understand(event), Said::Shutdown);
+        let by_guest_reset = true;
+        assert_eq!(understand(event), Said::Shutdown { by_guest_reset });
         let status = br#"{"return": {"running": false, "status": "shutdown"}}"#;
-        assert_eq!(understand(status), Said::Shutdown);
+        assert_eq!(understand(status), Said::Shutdown { by_guest_reset });
         assert_eq!(understand(br#"{"event": "RESUME"}"#), Said::Nothing);
         assert_eq!(understand(b"not json"), Said::Nothing);
         assert_eq!(understand(br#"{"return": "x"}"#), Said::Answer(json!("x")));

@@ -13,7 +13,8 @@ use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::installation::Installation;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Hardware};
+use crate::rig::Machine;
 use crate::slot::Face;
 
 /// What QEMU executes guest code with.
@@ -39,7 +40,7 @@ impl Accelerator {
 #[derive(Debug)]
 pub(super) struct Board<'a> {
     pub(super) accelerator: Accelerator,
-    pub(super) ram_mib: u32,
+    pub(super) hardware: &'a Hardware,
     pub(super) ram: &'a File,
     pub(super) rom: &'a File,
     /// By slot; an empty slot has device id 0.
@@ -70,6 +71,9 @@ const ROM: i32 = 11;
 const MONITOR: i32 = 12;
 const SERIAL: i32 = 13;
 const FIRST_DEVICE: i32 = 20;
+
+/// Virtio id of block devices.
+const BLOCK: u32 = devices::block::DEVICE_ID;
 
 /// Slots that microvm has without ACPI.
 pub(super) const SLOTS: usize = 8;
@@ -114,7 +118,7 @@ impl Process {
             let number = FIRST_DEVICE + i32::try_from(slot).unwrap_or(0);
             let (ours, theirs) = connect()?;
             pass(Ok(theirs.into()), number)?;
-            device_arguments(&mut command, slot, number, face);
+            device_arguments(&mut command, board.hardware.machine, slot, number, face);
             devices.push(Some(ours));
         }
         let messages = rustix::fs::memfd_create("qemu-messages", MemfdFlags::CLOEXEC)
@@ -201,45 +205,80 @@ impl Drop for Process {
 }
 
 fn machine_arguments(command: &mut Command, board: &Board<'_>) {
-    let mib = board.ram_mib;
+    let Hardware {
+        machine,
+        boot,
+        ram_mib,
+        ..
+    } = board.hardware;
+    let name = machine.as_str();
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none"])
         .args(["-accel", board.accelerator.name(), "-smp", "1"])
         .arg("-object")
         .arg(format!(
-            "memory-backend-file,id=ram,size={mib}M,mem-path=/proc/self/fd/{RAM},share=on"
+            "memory-backend-file,id=ram,size={ram_mib}M,mem-path=/proc/self/fd/{RAM},share=on"
         ))
-        .args(["-m", &format!("{mib}M")])
-        // Without ACPI there are eight slots where the board manual has them, the first eight of 24.
-        .args([
-            "-M",
-            "microvm,memory-backend=ram,acpi=off,pit=off,pic=off,rtc=off",
-        ])
-        .args(["-global", "virtio-mmio.force-legacy=false"])
-        .args(["-bios", &format!("/proc/self/fd/{ROM}")])
+        .args(["-m", &format!("{ram_mib}M")])
         // A triple fault leaves the machine standing, so that its registers can be read.
         .args(["-action", "reboot=shutdown,shutdown=pause"])
         .args(["-chardev", &format!("socket,id=monitor,fd={MONITOR}")])
         .args(["-mon", "chardev=monitor,mode=control"])
         .args(["-chardev", &format!("socket,id=serial,fd={SERIAL}")])
-        .args(["-serial", "chardev:serial"]);
-    if board.accelerator == Accelerator::Tcg {
-        command.args(["-cpu", "max"]);
+        .args(["-serial", "chardev:serial"])
+        .args(["-global", "virtio-mmio.force-legacy=false"]);
+    if *machine == Machine::Ab1 {
+        // Without ACPI there are eight slots where the board manual has them, the first eight of 24.
+        let options = "acpi=off,pit=off,pic=off,rtc=off";
+        command
+            .args(["-M", &format!("microvm,memory-backend=ram,{options}")])
+            .args(["-bios", &format!("/proc/self/fd/{ROM}")]);
+        if board.accelerator == Accelerator::Tcg {
+            command.args(["-cpu", "max"]);
+        }
+        return;
+    }
+    command.args(["-M", &format!("{name},memory-backend=ram")]);
+    for (option, value) in [
+        ("-bios", &boot.firmware),
+        ("-kernel", &boot.kernel),
+        ("-initrd", &boot.initramfs),
+        ("-append", &boot.command_line),
+        ("-cpu", &boot.cpu),
+    ] {
+        if !value.is_empty() {
+            command.args([option, value]);
+        }
     }
 }
 
-fn device_arguments(command: &mut Command, slot: usize, number: i32, face: &Face) {
+fn device_arguments(
+    command: &mut Command,
+    machine: Machine,
+    slot: usize,
+    number: i32,
+    face: &Face,
+) {
     let queues = face.queue_sizes.len();
     let size = face.queue_sizes.iter().copied().max().unwrap_or(0);
     let config = face.config.len();
+    let id = face.device_id;
+    // Slots of PCI from 0x10 on: below are what the machines have themselves.
+    let on_pci = format!("chardev=slot{slot},addr={:#x}", 0x10 + slot);
+    let any = format!("virtio-id={id},num_vqs={queues},vq_size={size},config_size={config}");
+    let device = match machine {
+        Machine::Ab1 | Machine::Microvm => {
+            format!("vhost-user-test-device,chardev=slot{slot},bus=virtio-mmio-bus.{slot},{any}")
+        }
+        // With the legacy interface a driver may choose it, which no vhost-user device speaks.
+        Machine::Q35 | Machine::Pc if id == BLOCK => {
+            format!("vhost-user-blk-pci-non-transitional,{on_pci},num-queues=1,queue-size={size}")
+        }
+        Machine::Q35 | Machine::Pc => format!("vhost-user-test-device-pci,{on_pci},{any}"),
+    };
     command
         .args(["-chardev", &format!("socket,id=slot{slot},fd={number}")])
-        .arg("-device")
-        .arg(format!(
-            "vhost-user-test-device,chardev=slot{slot},bus=virtio-mmio-bus.{slot},virtio-id={},\
-             num_vqs={queues},vq_size={size},config_size={config}",
-            face.device_id
-        ));
+        .args(["-device", &device]);
 }
 
 /// Has the kernel kill the child when this process ends, however it ends.
