@@ -39,7 +39,7 @@ impl RealClock {
     /// Goes on to `at` at once.
     fn skip_to(&mut self, at: Nanos) {
         let missing = at.0.saturating_sub(self.now().0);
-        self.skipped = self.skipped + Nanos(missing);
+        self.skipped += Nanos(missing);
     }
 }
 

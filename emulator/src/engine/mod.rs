@@ -22,6 +22,10 @@ pub mod kvm;
 pub mod qemu;
 /// Board RAM that is cheap to clear, save and restore.
 pub mod ram;
+#[cfg(test)]
+mod test_rom;
+#[cfg(test)]
+mod tests;
 
 /// What runs a board's CPU. See the module for who owns what.
 pub trait Engine: fmt::Debug {

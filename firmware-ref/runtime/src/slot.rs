@@ -214,11 +214,16 @@ impl Slot {
         }
     }
 
-    /// Bytes of the configuration space.
+    /// Bytes of the configuration space. Each of its words is read once: where another process has the
+    /// device, a read is a message and an answer.
     pub fn config_bytes(&self, offset: usize, into: &mut [u8]) {
+        let mut word = [0; 4];
         for (n, byte) in into.iter_mut().enumerate() {
             let at = offset + n;
-            *byte = self.config_u32(at).to_le_bytes()[at & 3];
+            if n == 0 || at & 3 == 0 {
+                word = self.config_u32(at).to_le_bytes();
+            }
+            *byte = word[at & 3];
         }
     }
 

@@ -27,6 +27,9 @@ const LOOK: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
+/// Looks at a CPU that uses no time and is not halted, after which it counts as hung: a minute.
+const MOST_IDLE_LOOKS: u32 = 600;
+
 /// One board's QEMU, or none while the board is in reset.
 pub struct QemuEngine {
     installation: Arc<Installation>,
@@ -258,6 +261,7 @@ impl Running {
         self.process.resume();
         let began = self.process.cpu_time();
         let mut looked = began;
+        let mut idle_looks = 0;
         loop {
             let events = self.attend(slots, Some(&LOOK))?;
             if let Some(stop) = self.stops.pop_front() {
@@ -272,9 +276,20 @@ impl Running {
                 let cause = "no device access within the hang limit";
                 return Ok(Stop::Hung(crash_report(&report, cause)));
             }
-            let idle = now == std::mem::replace(&mut looked, now);
-            if idle && is_halted(&self.ask_and_attend("info cpus", slots)?) {
+            if now != std::mem::replace(&mut looked, now) {
+                idle_looks = 0;
+                continue;
+            }
+            let registers = self.ask_and_attend("info registers", slots)?;
+            if is_halted(&registers) {
                 return Ok(Stop::Halted);
+            }
+            idle_looks += 1;
+            if idle_looks > MOST_IDLE_LOOKS {
+                return Ok(Stop::Hung(crash_report(
+                    &registers,
+                    "QEMU runs no guest code",
+                )));
             }
         }
     }

@@ -123,9 +123,9 @@ pub(super) fn crash_report(listing: &str, cause: &str) -> CrashReport {
     }
 }
 
-/// Whether `info cpus` says that the only CPU is halted.
+/// Whether `info registers` says that the CPU is halted.
 pub(super) fn is_halted(listing: &str) -> bool {
-    listing.contains("(halted)")
+    listing.contains("HLT=1")
 }
 
 #[cfg(test)]

@@ -168,16 +168,28 @@ impl Process {
         }
     }
 
-    /// CPU time it has used, in the steps of 10 ms in which the kernel tells it.
+    /// CPU time that the guest's CPU has used, in the steps of 10 ms in which the kernel tells it.
     pub(super) fn cpu_time(&self) -> Duration {
         /// Clock ticks a second in /proc (USER_HZ), the same on every x86-64 Linux.
         const TICK: Duration = Duration::from_millis(10);
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
-        // Behind the name in parentheses: fields 3 and on; user and system time are 14 and 15.
-        let text = text.unwrap_or_default();
-        let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = |at: usize| fields.split_whitespace().nth(at)?.parse::<u32>().ok();
-        TICK * (ticks(11).unwrap_or(0) + ticks(12).unwrap_or(0))
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let stats = threads
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|thread| {
+                let text = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+                // The name is in parentheses; QEMU calls the thread of a CPU after it.
+                let (name, fields) = text.rsplit_once(')')?;
+                name.contains("(CPU 0/").then(|| fields.to_owned())
+            });
+        // Behind the name: fields 3 and on; user and system time are 14 and 15.
+        let ticks =
+            |fields: &str, at: usize| fields.split_whitespace().nth(at)?.parse::<u32>().ok();
+        stats
+            .map(|stat| ticks(&stat, 11).unwrap_or(0) + ticks(&stat, 12).unwrap_or(0))
+            .map(|ticks| TICK * ticks)
+            .sum()
     }
 
     /// What it wrote to its error stream, in one line.
