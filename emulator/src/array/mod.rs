@@ -173,6 +173,7 @@ impl Array {
                 ram_mib: identity.ram_mib,
                 rom: Arc::clone(&parts.rom),
                 hang_limit: parts.hang_limit,
+                slot: index,
             };
             let engine = parts.engine.build(&hardware).map_err(failed)?;
             boards.push(Board::new(

@@ -40,6 +40,12 @@ impl Array {
         if ran {
             return Ok(Step::Advanced);
         }
+        for (slot, board) in self.boards.iter_mut().enumerate() {
+            board.attend().map_err(|source| ArrayError::Engine {
+                board: slot_letter(slot),
+                source,
+            })?;
+        }
         match self.deadline() {
             Some(at) if at <= until => {
                 self.now = self.now.max(at);

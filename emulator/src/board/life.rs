@@ -186,6 +186,11 @@ impl Board {
         result
     }
 
+    /// Deals with whoever else wants something of the machine while the board waits.
+    pub(crate) fn attend(&mut self) -> Result<(), EngineError> {
+        self.engine.attend(&mut self.slots)
+    }
+
     fn run_to_wait(
         &mut self,
         now: Nanos,

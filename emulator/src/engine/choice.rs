@@ -23,6 +23,8 @@ pub struct Hardware {
     pub rom: Arc<[u8]>,
     /// CPU time without a device access after which a board that should wait counts as hung.
     pub hang_limit: Duration,
+    /// Controller slot.
+    pub slot: usize,
 }
 
 /// An engine that can be had on this machine.
@@ -36,6 +38,8 @@ pub enum EngineChoice {
         installation: Arc<Installation>,
         /// What it executes guest code with.
         accelerator: Accelerator,
+        /// Where a debugger finds the board in slot 0, and next to it the others: a TCP port of this machine.
+        debug_port: Option<u16>,
     },
 }
 
@@ -54,6 +58,7 @@ impl EngineChoice {
             return Ok(EngineChoice::Qemu {
                 installation: Arc::new(Installation::find()?),
                 accelerator: Accelerator::Tcg,
+                debug_port: None,
             });
         }
         Ok(self.clone())
@@ -77,11 +82,17 @@ impl EngineChoice {
             EngineChoice::Qemu {
                 installation,
                 accelerator,
-            } => Box::new(QemuEngine::new(
-                Arc::clone(installation),
-                *accelerator,
-                hardware.clone(),
-            )?),
+                debug_port,
+            } => {
+                let slot = u16::try_from(hardware.slot).unwrap_or(u16::MAX);
+                let debug_port = debug_port.and_then(|first| first.checked_add(slot));
+                Box::new(QemuEngine::new(
+                    Arc::clone(installation),
+                    *accelerator,
+                    debug_port,
+                    hardware.clone(),
+                )?)
+            }
         })
     }
 }

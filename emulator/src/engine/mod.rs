@@ -56,6 +56,12 @@ pub trait Engine: fmt::Debug {
     /// The board waits: its CPU gets nothing to do until the next [`Engine::run`].
     fn rest(&mut self);
 
+    /// The board still waits: deals with whoever else wants something of its machine, such as a debugger.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    fn attend(&mut self, slots: &mut [Slot]) -> Result<(), EngineError>;
+
     /// The CPU stops at once and runs nothing until the next [`Engine::reset`].
     fn power_off(&mut self);
 

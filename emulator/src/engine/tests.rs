@@ -15,6 +15,7 @@ fn each_engine(check: impl Fn(&str, &mut dyn FnMut(u32) -> (Box<dyn Engine>, Vec
     let qemu = EngineChoice::Qemu {
         installation: Arc::new(installation),
         accelerator: Accelerator::Tcg,
+        debug_port: None,
     };
     for choice in [EngineChoice::Kvm, qemu] {
         let name = choice.to_string();
@@ -25,6 +26,7 @@ fn each_engine(check: impl Fn(&str, &mut dyn FnMut(u32) -> (Box<dyn Engine>, Vec
                 ram_mib: 16,
                 rom: Arc::from(rom()),
                 hang_limit: HANG_LIMIT,
+                slot: 0,
             };
             let mut engine = choice.build(&hardware).unwrap();
             let mut slots = slots(task);

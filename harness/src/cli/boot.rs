@@ -6,7 +6,7 @@ use super::engine::EngineArgument;
 use super::exit::{CliError, Exit};
 use super::output::print;
 use crate::files::{FileError, Problem, built_in_rig_names, load_rig};
-use crate::runner::{BootRequest, bench};
+use crate::runner::{BootRequest, debugged_bench};
 use crate::scenario::contents::{self, Build, PackageContents};
 
 /// Boot an array and sit at its consoles.
@@ -34,6 +34,10 @@ pub(super) struct Boot {
     firmware: String,
     #[command(flatten)]
     engine: EngineArgument,
+    /// Let debuggers in: board A at this TCP port of this machine, B at the next. Runs on QEMU
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234",
+          value_parser = clap::value_parser!(u16).range(1024..=65_000))]
+    gdb: Option<u16>,
     /// Decides every detail left open
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -43,6 +47,7 @@ const EXAMPLES: &str = "\
 Examples:
   arraybench boot partner-pair                     a pair, forgotten when you leave
   arraybench boot partner-pair --state ./my-array  a pair that remembers
+  arraybench boot single --gdb                     a board that gdb can halt and look into
   arraybench boot ./my-rig.toml --firmware ./my-firmware.abp
                                                    your board, your firmware";
 
@@ -76,7 +81,12 @@ impl Boot {
         if !problems.is_empty() {
             return Err(FileError::new(&self.firmware, "", problems).into());
         }
-        bench(self.engine.choice())?.boot(&BootRequest {
+        let engine = match self.gdb {
+            None => self.engine.choice(),
+            Some(_) => self.engine.with_debugger()?,
+        };
+        debugged_bench(engine, self.gdb)?.boot(&BootRequest {
+            debugger: self.gdb,
             rig,
             firmware,
             state: self.state,

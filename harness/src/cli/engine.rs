@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::exit::CliError;
 use crate::runner::Engine;
 
 /// What runs the firmware.
@@ -32,6 +33,20 @@ impl EngineArgument {
             Name::Kvm => Engine::Kvm,
             Name::Qemu => Engine::Qemu,
             Name::QemuKvm => Engine::QemuKvm,
+        }
+    }
+
+    /// The same for boards that a debugger is to look into.
+    ///
+    /// # Errors
+    /// The own VMM was asked for, which lets no debugger in.
+    pub(super) fn with_debugger(self) -> Result<Engine, CliError> {
+        match self.engine {
+            Name::Auto | Name::Qemu => Ok(Engine::Qemu),
+            Name::QemuKvm => Ok(Engine::QemuKvm),
+            Name::Kvm => Err(CliError::Usage(
+                "the own VMM lets no debugger in; leave out --engine kvm, or --gdb".to_owned(),
+            )),
         }
     }
 }

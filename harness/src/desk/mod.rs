@@ -3,12 +3,14 @@
 //! * [`run`] — takes lines, lets the array live, prints what the boards say.
 //! * `session.rs` — the array. `state.rs` — its state directory.
 //! * `input.rs` — where lines come from: a terminal with an editor, a pipe, a signal.
+//! * `debugger.rs` — what a debugger of the boards needs.
 //! * `command.rs` — the words behind a colon. `glass.rs` — a panel as text.
 //!
 //! At a terminal virtual time follows the clock on the wall; from a pipe each line gets two virtual
 //! seconds, so that what a script prints is the same every time.
 
 mod command;
+mod debugger;
 mod glass;
 mod input;
 mod session;
@@ -38,12 +40,29 @@ const LINE_TIME: Nanos = Nanos::from_secs(2);
 /// # Errors
 /// The array cannot be built or run, or the state directory is unusable.
 pub fn run(request: &BootRequest, engine: &EngineChoice) -> Result<(), BenchError> {
+    let debugger = match request.debugger {
+        None => None,
+        Some(port) => {
+            let folder = match &request.state {
+                Some(state) => state.join("debugger"),
+                None => std::env::temp_dir().join(format!("arraybench-debugger-{port}")),
+            };
+            Some(debugger::prepare(
+                &folder,
+                port,
+                request.rig.slots().count(),
+            )?)
+        }
+    };
     let mut session = Session::open(request, engine)?;
     let mut inputs = Inputs::open().map_err(|source| BenchError::Host {
         what: "lines cannot be read".to_owned(),
         source,
     })?;
     say(&mut inputs, &format!("{}\n{}", session.greeting(), help()));
+    if let Some(text) = debugger {
+        say(&mut inputs, &text);
+    }
     session.power_on();
     session.advance(LINE_TIME, &mut inputs)?;
     say(&mut inputs, &session.status());

@@ -31,6 +31,11 @@ pub fn find(kind: Kind, version: &str) -> Option<&'static Firmware> {
 }
 
 impl Firmware {
+    /// Start, length and name of every function, by address.
+    pub fn functions(&self) -> &'static [(u64, u64, &'static str)] {
+        self.functions
+    }
+
     /// The function that `address` is in, and how far in: what a crash report shows. Right only for
     /// a board that runs this very build.
     pub fn function_at(&self, address: u64) -> Option<(&'static str, u64)> {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use emulator::engine::EngineChoice;
 use emulator::rig::Rig;
 use thiserror::Error;
 
@@ -63,6 +64,8 @@ pub struct BootRequest {
     pub state: Option<PathBuf>,
     /// Decides every detail left open.
     pub seed: u64,
+    /// Where debuggers find the boards: a TCP port for slot A, those after it for the others.
+    pub debugger: Option<u16>,
 }
 
 /// Whoever owns an emulator.
@@ -94,5 +97,18 @@ pub trait Bench: Sync {
 /// # Errors
 /// This machine has no such engine.
 pub fn bench(engine: Engine) -> Result<Box<dyn Bench>, BenchError> {
-    Ok(Box::new(LocalBench::new(engine.choose()?)))
+    debugged_bench(engine, None)
+}
+
+/// The bench on `engine`, where debuggers find board A at that TCP port of this machine and the others at
+/// those after it.
+///
+/// # Errors
+/// This machine has no such engine.
+pub fn debugged_bench(engine: Engine, port: Option<u16>) -> Result<Box<dyn Bench>, BenchError> {
+    let mut choice = engine.choose()?;
+    if let EngineChoice::Qemu { debug_port, .. } = &mut choice {
+        *debug_port = port;
+    }
+    Ok(Box::new(LocalBench::new(choice)))
 }

@@ -54,5 +54,6 @@ fn qemu(accelerator: Accelerator) -> Result<EngineChoice, String> {
     Ok(EngineChoice::Qemu {
         installation: Arc::new(installation),
         accelerator,
+        debug_port: None,
     })
 }

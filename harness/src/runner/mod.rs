@@ -10,7 +10,7 @@ mod engine;
 mod pool;
 mod sweep;
 
-pub use bench::{Bench, BenchError, BootRequest, bench};
+pub use bench::{Bench, BenchError, BootRequest, bench, debugged_bench};
 pub use engine::Engine;
 pub use pool::{GoldenPolicy, PlayOptions, play_all};
 pub use sweep::{PlannedCut, Shard, SweepFailure, SweepPlan, SweepReport};

@@ -328,6 +328,10 @@ impl Engine for KvmEngine {
     /// The CPU runs within [`Engine::run`] only.
     fn rest(&mut self) {}
 
+    fn attend(&mut self, _slots: &mut [Slot]) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn power_off(&mut self) {}
 
     fn refresh(&mut self, index: usize, slot: &mut Slot) {

@@ -34,6 +34,7 @@ const MOST_IDLE_LOOKS: u32 = 600;
 pub struct QemuEngine {
     installation: Arc<Installation>,
     accelerator: Accelerator,
+    debug_port: Option<u16>,
     hardware: Hardware,
     running: Option<Running>,
     rom: Rom,
@@ -101,6 +102,7 @@ impl QemuEngine {
     pub fn new(
         installation: Arc<Installation>,
         accelerator: Accelerator,
+        debug_port: Option<u16>,
         hardware: Hardware,
     ) -> Result<QemuEngine, EngineError> {
         let beyond = (!hardware.machine.runs_freely()).then_some(answers::PLACE);
@@ -108,6 +110,7 @@ impl QemuEngine {
         Ok(QemuEngine {
             installation,
             accelerator,
+            debug_port,
             running: None,
             rom: Rom::new(&hardware.rom)?,
             hardware,
@@ -124,7 +127,12 @@ impl Engine for QemuEngine {
             // A board in reset is not run.
             return Ok(Stop::Halted);
         };
-        let stop = running.run(slots, self.ram.memory(), self.hardware.hang_limit)?;
+        // Whoever debugs a board may look at it for as long as he likes.
+        let hang_limit = match self.debug_port {
+            None => self.hardware.hang_limit,
+            Some(_) => Duration::MAX,
+        };
+        let stop = running.run(slots, self.ram.memory(), hang_limit)?;
         self.count(&stop);
         Ok(stop)
     }
@@ -162,6 +170,7 @@ impl Engine for QemuEngine {
         self.counters.resets += 1;
         let board = Board {
             accelerator: self.accelerator,
+            debug_port: self.debug_port,
             hardware: &self.hardware,
             ram: &self.ram_file,
             rom: &self.rom.file,
@@ -196,9 +205,17 @@ impl Engine for QemuEngine {
     }
 
     fn rest(&mut self) {
-        if let Some(running) = &mut self.running {
+        // A debugger talks to QEMU, not to the guest.
+        if let (Some(running), None) = (&mut self.running, self.debug_port) {
             running.process.pause();
         }
+    }
+
+    fn attend(&mut self, slots: &mut [Slot]) -> Result<(), EngineError> {
+        if let (Some(running), Some(_)) = (&mut self.running, self.debug_port) {
+            running.attend(slots, Some(&Timespec::default()))?;
+        }
+        Ok(())
     }
 
     fn power_off(&mut self) {
@@ -278,6 +295,9 @@ impl Running {
             }
             if now != std::mem::replace(&mut looked, now) {
                 idle_looks = 0;
+                continue;
+            }
+            if hang_limit == Duration::MAX {
                 continue;
             }
             let registers = self.ask_and_attend("info registers", slots)?;

@@ -40,6 +40,7 @@ impl Accelerator {
 #[derive(Debug)]
 pub(super) struct Board<'a> {
     pub(super) accelerator: Accelerator,
+    pub(super) debug_port: Option<u16>,
     pub(super) hardware: &'a Hardware,
     pub(super) ram: &'a File,
     pub(super) rom: &'a File,
@@ -239,6 +240,9 @@ fn machine_arguments(command: &mut Command, board: &Board<'_>) {
         .args(["-chardev", &format!("socket,id=serial,fd={SERIAL}")])
         .args(["-serial", "chardev:serial"])
         .args(["-global", "virtio-mmio.force-legacy=false"]);
+    if let Some(port) = board.debug_port {
+        command.args(["-gdb", &format!("tcp:127.0.0.1:{port}")]);
+    }
     if *machine == Machine::Ab1 {
         // Without ACPI there are eight slots where the board manual has them, the first eight of 24.
         let options = "acpi=off,pit=off,pic=off,rtc=off";
