@@ -38,11 +38,11 @@ pub(super) enum Phase {
 }
 
 impl Activity {
-    /// What a sector of a slot is about to become. All members must be read as they will be after a
+    /// What sectors are about to become. All members must be read as they will be after a
     /// transaction: a mixture of old and new sectors gives wrong ones when others are made from it.
-    pub(super) fn pending(&self, slot: usize, member_sector: u64) -> Option<&Vec<u8>> {
+    pub(super) fn pending(&self) -> Option<&Writes> {
         match self {
-            Activity::Transaction { writes, .. } => writes.get(&(slot, member_sector)),
+            Activity::Transaction { writes, .. } => Some(writes),
             _ => None,
         }
     }
