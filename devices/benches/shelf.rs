@@ -124,6 +124,7 @@ impl Bench {
             timing: DiskTiming {
                 read: Nanos::ZERO,
                 write: Nanos::ZERO,
+                byte: Nanos::ZERO,
                 cache: Nanos::ZERO,
             },
             regions: Vec::new(),

@@ -253,6 +253,7 @@ fn settings() -> ShelfSettings {
         timing: DiskTiming {
             read: Nanos(100),
             write: Nanos(200),
+            byte: Nanos(5),
             cache: Nanos(10),
         },
         regions: Vec::new(),

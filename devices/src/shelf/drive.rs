@@ -144,8 +144,7 @@ impl Drive {
         self.counters.read_bytes += bytes;
         let busy = self.current.as_ref().map_or(now, |current| current.ends);
         let each = Nanos(timing.read.0.saturating_mul(accesses));
-        self.reading_until =
-            now.max(busy).max(self.reading_until) + each + DiskTiming::transfer(bytes);
+        self.reading_until = now.max(busy).max(self.reading_until) + each + timing.transfer(bytes);
         self.reading_until
     }
 
@@ -175,10 +174,21 @@ impl Drive {
             self.counters.write_bytes += current.run.bytes();
             self.put(&current.run);
         }
+        self.begin(unit, now, timing, events);
+    }
+
+    /// Begins what is due at `now`.
+    pub(super) fn begin(
+        &mut self,
+        unit: usize,
+        now: Nanos,
+        timing: DiskTiming,
+        events: &mut Vec<DeviceEvent>,
+    ) {
         let due = self.current.is_none() && self.next().is_some_and(|next| next <= now);
         if let Some(Waiting { run, .. }) = due.then(|| self.waiting.pop_front()).flatten() {
             let length = run.bytes();
-            let ends = now + timing.write + DiskTiming::transfer(length);
+            let ends = now + timing.write + timing.transfer(length);
             events.push(DeviceEvent::OperationBegan(Operation {
                 kind: OperationKind::MemberWrite,
                 unit: u32::try_from(unit).unwrap_or(u32::MAX),

@@ -117,10 +117,11 @@ impl Shelf {
                 Activity::Rebuild { slot, drive, row } => self.rebuilt(slot, drive, row, events),
             }
         }
-        // Writes queued just now begin at once where the drive is free.
+        // Writes queued just now begin at once where the drive is free. Even those that take no time do
+        // not end here: what comes then is not begun here either.
         let timing = self.settings.timing;
         for (unit, drive) in self.drives.iter_mut().enumerate() {
-            drive.step(unit, now, timing, events);
+            drive.begin(unit, now, timing, events);
         }
     }
 

@@ -144,6 +144,7 @@ mod tests {
         let timing = DiskTiming {
             read: Nanos(1),
             write: Nanos(1),
+            byte: Nanos(5),
             cache: Nanos(1),
         };
         for shape in Shape::ALL {

@@ -41,6 +41,7 @@ pub(super) fn settings(level: Level) -> ShelfSettings {
         timing: DiskTiming {
             read: Nanos::from_micros(100),
             write: Nanos::from_micros(200),
+            byte: Nanos(5),
             cache: Nanos::from_micros(10),
         },
         regions: vec![region("system", 0, 4), region("host", 4, 1000)],

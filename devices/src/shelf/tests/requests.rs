@@ -72,6 +72,28 @@ fn a_full_cache_makes_writes_wait() {
 }
 
 #[test]
+fn where_nothing_takes_time_everything_is_done_at_once() {
+    for (level, members) in ALL {
+        let mut settings = settings(level);
+        settings.cache_bytes = 1024;
+        settings.timing = DiskTiming {
+            read: Nanos::ZERO,
+            write: Nanos::ZERO,
+            byte: Nanos::ZERO,
+            cache: Nanos::ZERO,
+        };
+        let mut bench = Bench::with(&settings, members, 0, 7);
+        for sector in 0..7 {
+            bench.submit(&write(sector, 3));
+            bench.submit(&Request::Flush);
+            bench.submit(&READ);
+            assert_eq!(bench.answers(0).len(), 3, "{level:?} sector {sector}");
+        }
+        assert_eq!((bench.step(), bench.inconsistent_row()), (false, None));
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let mut bench = Bench::new(Level::Five, 3, 0, 7);
     let end = bench.shelf.sectors();
