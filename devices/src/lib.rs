@@ -23,5 +23,6 @@ pub mod shelf;
 pub mod time;
 pub mod virtio;
 
+mod sparse;
 #[cfg(test)]
 mod test_driver;

@@ -1,11 +1,12 @@
 //! Byte stores behind flash chips and member disks: memory or file.
 //!
-//! In memory a medium is a copy-on-write map of 4 KiB chunks, so cloning one (a checkpoint) costs
-//! a reference count per touched chunk. On file it is written through on every write: what was
+//! In memory a medium is a copy-on-write map of [`Chunk`]s, so cloning one (a checkpoint) costs
+//! a reference count per stretch of some hundred chunks. On file it is written through on every write: what was
 //! acknowledged is in the page cache at once and survives `kill -9`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,55 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// Granularity of copy on write.
-const CHUNK: usize = 4096;
+use crate::sparse::Sparse;
+
+/// Granularity of copy on write: eight sectors of a member disk as they are stored, so that an aligned
+/// 4 KiB are in one chunk; for a flash chip as good as any.
+const CHUNK: usize = 8 * 520;
+
+/// Part of a medium in memory, shared until it is written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Chunk(Arc<[u8; CHUNK]>);
+
+impl Chunk {
+    /// A chunk of these bytes. Making one of bytes at hand is much quicker than changing one just made.
+    pub fn new(bytes: [u8; CHUNK]) -> Chunk {
+        Chunk(Arc::new(bytes))
+    }
+
+    /// To write; copied before where it is shared.
+    pub fn bytes_mut(&mut self) -> &mut [u8; CHUNK] {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8; CHUNK];
+
+    fn deref(&self) -> &[u8; CHUNK] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk").finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Chunk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Chunk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Arc::<[u8]>::deserialize(deserializer)?;
+        let whole = Arc::try_from(bytes).map_err(|_| D::Error::custom("a chunk of another length"));
+        whole.map(Chunk)
+    }
+}
 
 /// A byte store of fixed length with a fill byte where nothing was written.
 pub struct Medium {
@@ -26,8 +74,15 @@ pub struct Medium {
 }
 
 enum Store {
-    Memory(BTreeMap<u64, Arc<[u8]>>),
-    File { file: File, path: PathBuf },
+    Memory {
+        chunks: Sparse<Chunk>,
+        /// What all chunks are that were not written.
+        blank: Chunk,
+    },
+    File {
+        file: File,
+        path: PathBuf,
+    },
 }
 
 /// The host could not do what a medium asked.
@@ -49,7 +104,10 @@ impl Medium {
         Medium {
             length,
             fill,
-            store: Store::Memory(BTreeMap::new()),
+            store: Store::Memory {
+                chunks: Sparse::default(),
+                blank: Chunk::new([fill; CHUNK]),
+            },
         }
     }
 
@@ -119,16 +177,15 @@ impl Medium {
     /// # Errors
     /// The host failed to read the file behind the medium.
     pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), MediumError> {
-        into.fill(self.fill);
         let n = self.clip(offset, into.len());
-        let into = &mut into[..n];
+        let (into, beyond) = into.split_at_mut(n);
+        beyond.fill(self.fill);
         match &self.store {
-            Store::Memory(chunks) => {
+            Store::Memory { chunks, blank } => {
                 for_each_chunk(offset, n, |index, within, range| {
-                    if let Some(chunk) = chunks.get(&index) {
-                        let end = within + range.len();
-                        into[range].copy_from_slice(&chunk[within..end]);
-                    }
+                    let chunk = chunks.get(index).unwrap_or(blank);
+                    let end = within + range.len();
+                    into[range].copy_from_slice(&chunk[within..end]);
                 });
                 Ok(())
             }
@@ -150,20 +207,12 @@ impl Medium {
     pub fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), MediumError> {
         let n = self.clip(offset, from.len());
         let from = &from[..n];
-        let fill = self.fill;
         match &mut self.store {
-            Store::Memory(chunks) => {
+            Store::Memory { chunks, blank } => {
                 for_each_chunk(offset, n, |index, within, range| {
-                    let chunk = chunks
-                        .entry(index)
-                        .or_insert_with(|| vec![fill; CHUNK].into());
-                    if Arc::get_mut(chunk).is_none() {
-                        *chunk = Arc::from(&chunk[..]);
-                    }
-                    if let Some(bytes) = Arc::get_mut(chunk) {
-                        let end = within + range.len();
-                        bytes[within..end].copy_from_slice(&from[range]);
-                    }
+                    let chunk = chunks.get_or_insert_with(index, || blank.clone());
+                    let end = within + range.len();
+                    chunk.bytes_mut()[within..end].copy_from_slice(&from[range]);
                 });
                 Ok(())
             }
@@ -178,11 +227,47 @@ impl Medium {
         }
     }
 
+    /// Reads the chunk `index`, lent where the medium is in memory.
+    ///
+    /// # Errors
+    /// The host failed to read the file behind the medium.
+    pub fn read_chunk(&self, index: u64) -> Result<Cow<'_, Chunk>, MediumError> {
+        match &self.store {
+            Store::Memory { chunks, blank } => {
+                Ok(Cow::Borrowed(chunks.get(index).unwrap_or(blank)))
+            }
+            Store::File { .. } => {
+                let mut bytes = [0; CHUNK];
+                self.read(index.saturating_mul(CHUNK as u64), &mut bytes)?;
+                Ok(Cow::Owned(Chunk::new(bytes)))
+            }
+        }
+    }
+
+    /// The same as a write of all its bytes at chunk `index`, but a medium in memory keeps the
+    /// chunk itself. False, and nothing done, where it does not fit or the medium is a file.
+    pub fn keep_chunk(&mut self, index: u64, chunk: &Chunk) -> bool {
+        let end = index
+            .checked_add(1)
+            .and_then(|end| end.checked_mul(CHUNK as u64));
+        let fits = end.is_some_and(|end| end <= self.length);
+        match &mut self.store {
+            Store::Memory { chunks, .. } if fits => {
+                *chunks.place(index) = Some(chunk.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The offsets of chunks that may differ from the fill byte, each [`Medium::CHUNK_BYTES`] long
     /// (the last may be cut short by the end).
     pub fn touched(&self) -> Vec<u64> {
         match &self.store {
-            Store::Memory(chunks) => chunks.keys().map(|index| index * CHUNK as u64).collect(),
+            Store::Memory { chunks, .. } => chunks
+                .iter()
+                .map(|(index, _)| index * CHUNK as u64)
+                .collect(),
             Store::File { .. } => (0..self.length).step_by(CHUNK).collect(),
         }
     }
@@ -234,10 +319,13 @@ impl Clone for Medium {
     /// that the clone can never write the file.
     fn clone(&self) -> Self {
         match &self.store {
-            Store::Memory(chunks) => Medium {
+            Store::Memory { chunks, blank } => Medium {
                 length: self.length,
                 fill: self.fill,
-                store: Store::Memory(chunks.clone()),
+                store: Store::Memory {
+                    chunks: chunks.clone(),
+                    blank: blank.clone(),
+                },
             },
             Store::File { .. } => self.detached(),
         }
@@ -265,7 +353,7 @@ impl fmt::Debug for Medium {
         let mut out = f.debug_struct("Medium");
         out.field("length", &self.length);
         match &self.store {
-            Store::Memory(chunks) => out.field("chunks", &chunks.len()),
+            Store::Memory { chunks, .. } => out.field("chunks", &chunks.len()),
             Store::File { path, .. } => out.field("path", path),
         };
         out.finish()
@@ -277,7 +365,7 @@ impl fmt::Debug for Medium {
 struct Stored {
     length: u64,
     fill: u8,
-    chunks: BTreeMap<u64, Arc<[u8]>>,
+    chunks: Vec<(u64, Chunk)>,
 }
 
 impl Serialize for Medium {
@@ -288,9 +376,13 @@ impl Serialize for Medium {
             store,
         } = self.clone();
         let chunks = match store {
-            Store::Memory(chunks) => chunks,
-            Store::File { .. } => BTreeMap::new(),
+            Store::Memory { chunks, .. } => chunks,
+            Store::File { .. } => Sparse::default(),
         };
+        let chunks = chunks
+            .iter()
+            .map(|(index, chunk)| (index, chunk.clone()))
+            .collect();
         Stored {
             length,
             fill,
@@ -312,16 +404,16 @@ impl<'de> Deserialize<'de> for Medium {
                 .checked_mul(CHUNK as u64)
                 .is_some_and(|at| at < length)
         };
-        if !chunks
-            .iter()
-            .all(|(index, chunk)| fits(index) && chunk.len() == CHUNK)
-        {
+        if !chunks.iter().all(|(index, _)| fits(index)) {
             return Err(D::Error::custom("a medium has a chunk outside its length"));
         }
         Ok(Medium {
             length,
             fill,
-            store: Store::Memory(chunks),
+            store: Store::Memory {
+                chunks: chunks.into_iter().collect(),
+                blank: Chunk::new([fill; CHUNK]),
+            },
         })
     }
 }

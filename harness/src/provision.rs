@@ -355,7 +355,7 @@ struct FactoryDisk<'a> {
 }
 
 impl FactoryDisk<'_> {
-    fn request(&mut self, request: Request) -> Result<Vec<u8>, IoError> {
+    fn request(&mut self, request: Request<'_>) -> Result<(), IoError> {
         let mut events = Vec::new();
         let ticket = self
             .shelf
@@ -378,20 +378,25 @@ impl BlockDevice for FactoryDisk<'_> {
 
     fn read(&mut self, sector: u64, into: &mut [u8]) -> Result<(), IoError> {
         let sectors = u32::try_from(into.len() / SECTOR_SIZE).map_err(|_| IoError)?;
-        let data = self.request(Request::Read { sector, sectors })?;
+        let mut data = Vec::with_capacity(into.len());
+        self.request(Request::Read {
+            sector,
+            sectors,
+            into: &mut data,
+        })?;
         into.copy_from_slice(data.get(..into.len()).ok_or(IoError)?);
         Ok(())
     }
 
-    fn write(&mut self, sector: u64, from: &[u8]) -> Result<(), IoError> {
+    fn write(&mut self, sector: u64, mut from: &[u8]) -> Result<(), IoError> {
         self.request(Request::Write {
             sector,
-            data: from.to_vec(),
+            bytes: from.len() as u64,
+            from: &mut from,
         })
-        .map(drop)
     }
 
     fn flush(&mut self) -> Result<(), IoError> {
-        self.request(Request::Flush).map(drop)
+        self.request(Request::Flush)
     }
 }

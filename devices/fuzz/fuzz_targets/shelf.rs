@@ -94,6 +94,7 @@ fn settings(level: Level, cache_bytes: u64) -> ShelfSettings {
         timing: DiskTiming {
             read: Nanos::from_micros(100),
             write: Nanos::from_micros(200),
+            byte: Nanos(5),
             cache: Nanos::from_micros(10),
         },
         regions: vec![Region {

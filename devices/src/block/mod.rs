@@ -1,11 +1,14 @@
 //! virtio-blk (virtio 1.4 §5.2) over any block core.
 //!
-//! * [`BlockCore`] — what a shelf or a service medium must be able to do.
+//! * [`BlockCore`] — what a shelf or a service medium must be able to do; data goes straight between
+//!   guest memory and where it is kept.
 //! * `virtio.rs` — [`BlockVirtio`], the virtio side: requests in, answers when the core has them.
 
 #[cfg(test)]
 mod tests;
 mod virtio;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,35 +21,65 @@ use crate::time::Nanos;
 pub const SECTOR_BYTES: usize = 512;
 
 /// What a driver asks of a block core.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
+#[derive(Debug)]
+pub enum Request<'a> {
     /// Read `sectors` sectors from `sector` on.
     Read {
         /// First sector.
         sector: u64,
         /// How many.
         sectors: u32,
+        /// Where they go, at once; until the answer comes they mean nothing, nor if it is an error.
+        into: &'a mut dyn Destination,
     },
     /// Write whole sectors from `sector` on.
     Write {
         /// First sector.
         sector: u64,
         /// A multiple of [`SECTOR_BYTES`].
-        data: Vec<u8>,
+        bytes: u64,
+        /// What is to be written; it has so many bytes.
+        from: &'a mut dyn Source,
     },
     /// Make every write that was answered before durable.
     Flush,
 }
 
+/// Where the sectors of a read go, from first to last.
+pub trait Destination: fmt::Debug {
+    /// Takes the bytes that come next; what has no room is dropped.
+    fn append(&mut self, bytes: &[u8]);
+}
+
+/// Where the sectors of a write come from, from first to last.
+pub trait Source: fmt::Debug {
+    /// Fills `into` with the bytes that come next; where there are no more, the rest stays as it is.
+    fn take(&mut self, into: &mut [u8]);
+}
+
+impl Destination for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Source for &[u8] {
+    fn take(&mut self, into: &mut [u8]) {
+        let (now, later) = self.split_at(into.len().min(self.len()));
+        *self = later;
+        into[..now.len()].copy_from_slice(now);
+    }
+}
+
 /// The answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
     /// What [`BlockCore::submit`] returned.
     pub ticket: u64,
     /// When it was done.
     pub at: Nanos,
-    /// What was read (empty for writes and flushes).
-    pub result: Result<Vec<u8>, BlockError>,
+    /// Whether it could be done.
+    pub result: Result<(), BlockError>,
 }
 
 /// Why a request failed.
@@ -75,7 +108,7 @@ pub trait BlockCore {
         &mut self,
         now: Nanos,
         port: usize,
-        request: Request,
+        request: Request<'_>,
         events: &mut Vec<DeviceEvent>,
     ) -> u64;
 

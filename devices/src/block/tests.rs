@@ -35,15 +35,31 @@ impl BlockCore for Plain {
         false
     }
 
-    fn submit(&mut self, now: Nanos, _: usize, request: Request, _: &mut Vec<DeviceEvent>) -> u64 {
+    fn submit(
+        &mut self,
+        now: Nanos,
+        _: usize,
+        request: Request<'_>,
+        _: &mut Vec<DeviceEvent>,
+    ) -> u64 {
         let at = |sector: u64| usize::try_from(sector).unwrap() * SECTOR_BYTES;
         let result = match request {
-            Request::Read { sector, sectors } => {
-                Ok(self.bytes[at(sector)..at(sector + u64::from(sectors))].to_vec())
+            Request::Read {
+                sector,
+                sectors,
+                into,
+            } => {
+                into.append(&self.bytes[at(sector)..at(sector + u64::from(sectors))]);
+                Ok(())
             }
-            Request::Write { sector, data } => {
-                self.bytes[at(sector)..at(sector) + data.len()].copy_from_slice(&data);
-                Ok(Vec::new())
+            Request::Write {
+                sector,
+                bytes,
+                from,
+            } => {
+                let end = at(sector) + usize::try_from(bytes).unwrap();
+                from.take(&mut self.bytes[at(sector)..end]);
+                Ok(())
             }
             Request::Flush => Err(BlockError::Failed),
         };
@@ -237,6 +253,7 @@ fn settings() -> ShelfSettings {
         timing: DiskTiming {
             read: Nanos(100),
             write: Nanos(200),
+            byte: Nanos(5),
             cache: Nanos(10),
         },
         regions: Vec::new(),

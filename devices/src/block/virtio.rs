@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,11 @@ use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
 
-use super::{BlockCore, Request, SECTOR_BYTES};
+use super::{BlockCore, Destination, Request, SECTOR_BYTES, Source};
 use crate::time::Nanos;
-use crate::virtio::{Chain, DeviceIo, F_VERSION_1, MAX_CHAIN_BYTES, VirtioDevice};
+use crate::virtio::{
+    Chain, ChainReader, ChainWriter, DeviceIo, F_VERSION_1, MAX_CHAIN_BYTES, VirtioDevice,
+};
 
 /// Block device (virtio 1.4 §5.2.1).
 pub const DEVICE_ID: u32 = 2;
@@ -30,12 +32,16 @@ const SEG_MAX: u32 = QUEUE_SIZES[0] as u32 - 2;
 #[serde(bound = "")]
 pub struct BlockVirtio<C> {
     port: usize,
-    unanswered: BTreeMap<u64, Unanswered>,
+    /// In the order they were asked, so by ticket.
+    unanswered: VecDeque<Unanswered>,
+    /// Bytes of their buffers.
+    bytes_in_progress: u64,
     core: PhantomData<fn() -> C>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Unanswered {
+    ticket: u64,
     chain: Chain,
     /// Bytes of the writable part before the status byte.
     room: u64,
@@ -46,7 +52,8 @@ impl<C> BlockVirtio<C> {
     pub fn new(port: usize) -> Self {
         BlockVirtio {
             port,
-            unanswered: BTreeMap::new(),
+            unanswered: VecDeque::new(),
+            bytes_in_progress: 0,
             core: PhantomData,
         }
     }
@@ -58,6 +65,7 @@ impl<C> Clone for BlockVirtio<C> {
         BlockVirtio {
             port: self.port,
             unanswered: self.unanswered.clone(),
+            bytes_in_progress: self.bytes_in_progress,
             core: PhantomData,
         }
     }
@@ -71,9 +79,23 @@ impl<C> PartialEq for BlockVirtio<C> {
 
 /// What a request header asks for.
 enum Asked {
-    Core(Request),
+    Read { sector: u64, sectors: u32 },
+    Write { sector: u64, bytes: u64 },
+    Flush,
     Identity,
     Refused(u32),
+}
+
+impl Destination for ChainWriter<'_> {
+    fn append(&mut self, bytes: &[u8]) {
+        self.write(bytes);
+    }
+}
+
+impl Source for ChainReader<'_> {
+    fn take(&mut self, into: &mut [u8]) {
+        self.read(into);
+    }
 }
 
 impl<C: BlockCore + 'static> VirtioDevice for BlockVirtio<C> {
@@ -109,6 +131,7 @@ impl<C: BlockCore + 'static> VirtioDevice for BlockVirtio<C> {
 
     fn reset(&mut self, core: &mut &mut C) {
         self.unanswered.clear();
+        self.bytes_in_progress = 0;
         core.forget(self.port);
     }
 
@@ -143,20 +166,25 @@ impl<C: BlockCore> BlockVirtio<C> {
     /// Whether the next request has to wait on the ring. There is always one in progress then, whose
     /// end is a deadline.
     fn is_full(&self) -> bool {
-        let held = |it: &Unanswered| it.chain.readable_len() + it.room;
-        self.unanswered.values().map(held).sum::<u64>() >= MOST_BYTES_IN_PROGRESS
+        self.bytes_in_progress >= MOST_BYTES_IN_PROGRESS
     }
 
     /// Gives back what the core is done with.
     fn finish(&mut self, core: &mut C, io: &mut DeviceIo<'_>) {
         for done in core.take_completions(io.now, self.port) {
-            let Some(unanswered) = self.unanswered.remove(&done.ticket) else {
+            let place = self
+                .unanswered
+                .binary_search_by_key(&done.ticket, |it| it.ticket);
+            let Some(unanswered) = place.ok().and_then(|place| self.unanswered.remove(place))
+            else {
                 continue;
             };
-            match done.result {
-                Ok(data) => answer(io, &unanswered, &data, VIRTIO_BLK_S_OK),
-                Err(_) => answer(io, &unanswered, &[], VIRTIO_BLK_S_IOERR),
-            }
+            self.bytes_in_progress -= unanswered.bytes();
+            let status = match done.result {
+                Ok(()) => VIRTIO_BLK_S_OK,
+                Err(_) => VIRTIO_BLK_S_IOERR,
+            };
+            answer(io, &unanswered.chain, unanswered.room, status);
         }
     }
 
@@ -168,27 +196,54 @@ impl<C: BlockCore> BlockVirtio<C> {
             io.needs_reset = true;
             return;
         };
-        let unanswered = Unanswered { chain, room };
-        match asked(core, io, &unanswered) {
-            Asked::Core(request) => {
-                let ticket = core.submit(io.now, self.port, request, io.events);
-                self.unanswered.insert(ticket, unanswered);
+        let (mut reader, mut writer);
+        let request = match asked(core, io, &chain, room) {
+            Asked::Read { sector, sectors } => {
+                writer = chain.writer(io.memory, 0);
+                let into = &mut writer;
+                Request::Read {
+                    sector,
+                    sectors,
+                    into,
+                }
             }
+            Asked::Write { sector, bytes } => {
+                reader = chain.reader(io.memory, HEADER_BYTES as u64);
+                let from = &mut reader;
+                Request::Write {
+                    sector,
+                    bytes,
+                    from,
+                }
+            }
+            Asked::Flush => Request::Flush,
             Asked::Identity => {
                 let identity = core.identity();
-                let shown = usize::try_from(room)
-                    .unwrap_or(identity.len())
-                    .min(identity.len());
-                answer(io, &unanswered, &identity[..shown], VIRTIO_BLK_S_OK);
+                let shown = usize::try_from(room).unwrap_or(identity.len());
+                chain.write(io.memory, 0, &identity[..shown.min(identity.len())]);
+                return answer(io, &chain, room, VIRTIO_BLK_S_OK);
             }
-            Asked::Refused(status) => answer(io, &unanswered, &[], status),
-        }
+            Asked::Refused(status) => return answer(io, &chain, room, status),
+        };
+        let ticket = core.submit(io.now, self.port, request, io.events);
+        let unanswered = Unanswered {
+            ticket,
+            chain,
+            room,
+        };
+        self.bytes_in_progress += unanswered.bytes();
+        self.unanswered.push_back(unanswered);
+    }
+}
+
+impl Unanswered {
+    fn bytes(&self) -> u64 {
+        self.chain.readable_len() + self.room
     }
 }
 
 /// Reads and checks a request's header and lengths.
-fn asked(core: &impl BlockCore, io: &mut DeviceIo<'_>, unanswered: &Unanswered) -> Asked {
-    let Unanswered { chain, room } = unanswered;
+fn asked(core: &impl BlockCore, io: &mut DeviceIo<'_>, chain: &Chain, room: u64) -> Asked {
     let mut header = [0; HEADER_BYTES];
     if chain.read(io.memory, 0, &mut header) < HEADER_BYTES {
         io.fault(REQUESTS, "a request header cut short");
@@ -196,23 +251,19 @@ fn asked(core: &impl BlockCore, io: &mut DeviceIo<'_>, unanswered: &Unanswered) 
     }
     let [a, b, c, d, _, _, _, _, sector @ ..] = header;
     let sector = u64::from_le_bytes(sector);
-    let length = chain.readable_len() - HEADER_BYTES as u64;
+    let bytes = chain.readable_len() - HEADER_BYTES as u64;
     match u32::from_le_bytes([a, b, c, d]) {
-        VIRTIO_BLK_T_IN => match sectors_at(core, sector, *room) {
-            Some(sectors) => Asked::Core(Request::Read { sector, sectors }),
+        VIRTIO_BLK_T_IN => match sectors_at(core, sector, room) {
+            Some(sectors) => Asked::Read { sector, sectors },
             None => Asked::Refused(VIRTIO_BLK_S_IOERR),
         },
         VIRTIO_BLK_T_OUT if core.read_only() => Asked::Refused(VIRTIO_BLK_S_IOERR),
-        VIRTIO_BLK_T_OUT => match sectors_at(core, sector, length) {
-            Some(_) => {
-                let limit = usize::try_from(MAX_CHAIN_BYTES).unwrap_or(usize::MAX);
-                let data = chain.read_vec(io.memory, HEADER_BYTES as u64, limit);
-                Asked::Core(Request::Write { sector, data })
-            }
+        VIRTIO_BLK_T_OUT => match sectors_at(core, sector, bytes) {
+            Some(_) => Asked::Write { sector, bytes },
             None => Asked::Refused(VIRTIO_BLK_S_IOERR),
         },
         VIRTIO_BLK_T_FLUSH if core.read_only() => Asked::Refused(VIRTIO_BLK_S_UNSUPP),
-        VIRTIO_BLK_T_FLUSH => Asked::Core(Request::Flush),
+        VIRTIO_BLK_T_FLUSH => Asked::Flush,
         VIRTIO_BLK_T_GET_ID => Asked::Identity,
         _ => Asked::Refused(VIRTIO_BLK_S_UNSUPP),
     }
@@ -230,15 +281,9 @@ fn sectors_at(core: &impl BlockCore, sector: u64, bytes: u64) -> Option<u32> {
         .flatten()
 }
 
-/// Puts data and, as the very last writable byte, the status (§5.2.6).
-fn answer(io: &mut DeviceIo<'_>, unanswered: &Unanswered, data: &[u8], status: u32) {
-    let Unanswered { chain, room } = unanswered;
+/// Puts the status as the very last writable byte (§5.2.6) and gives the chain back.
+fn answer(io: &mut DeviceIo<'_>, chain: &Chain, room: u64, status: u32) {
     let status = u8::try_from(status).unwrap_or(u8::MAX);
-    chain.write(io.memory, 0, data);
-    chain.write(io.memory, *room, &[status]);
-    io.finish(
-        REQUESTS,
-        chain,
-        u32::try_from(*room + 1).unwrap_or(u32::MAX),
-    );
+    chain.write(io.memory, room, &[status]);
+    io.finish(REQUESTS, chain, u32::try_from(room + 1).unwrap_or(u32::MAX));
 }

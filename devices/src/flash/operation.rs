@@ -247,10 +247,12 @@ impl FlashChip {
     }
 }
 
+const CHUNK_BYTES: u64 = Medium::CHUNK_BYTES as u64;
+
 /// Whether one of the medium's chunks that start at `chunks` (ascending) lies in
 /// `[address, address + length)`, in whole or in part.
 fn overlaps(chunks: &[u64], address: u64, length: u64) -> bool {
-    let ends_before = |chunk: &u64| chunk + Medium::CHUNK_BYTES as u64 <= address;
+    let ends_before = |chunk: &u64| chunk + CHUNK_BYTES <= address;
     let first = chunks.partition_point(ends_before);
     chunks
         .get(first)
@@ -307,16 +309,16 @@ mod tests {
     #[test]
     fn chunks_in_part_or_whole() {
         let check = |address, length, wanted| {
-            let found = overlaps(&[0x1000, 0x4000], address, length);
+            let found = overlaps(&[CHUNK_BYTES, 4 * CHUNK_BYTES], address, length);
             assert_eq!(found, wanted, "{address:#x} {length:#x}");
         };
-        check(0, 0x1000, false);
-        check(0, 0x1001, true);
-        check(0x1000, 0x1000, true);
-        check(0x1fff, 1, true);
-        check(0x2000, 0x2000, false);
-        check(0x2000, 0x2001, true);
-        check(0x1800, 0x100, true);
-        check(0x5000, 0x10000, false);
+        check(0, CHUNK_BYTES, false);
+        check(0, CHUNK_BYTES + 1, true);
+        check(CHUNK_BYTES, CHUNK_BYTES, true);
+        check(2 * CHUNK_BYTES - 1, 1, true);
+        check(2 * CHUNK_BYTES, 2 * CHUNK_BYTES, false);
+        check(2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 1, true);
+        check(CHUNK_BYTES + 0x800, 0x100, true);
+        check(5 * CHUNK_BYTES, 16 * CHUNK_BYTES, false);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::block::{BlockCore, BlockError, Completion, Request, SECTOR_BYTES};
+use crate::block::{BlockCore, BlockError, Completion, Destination, Request, SECTOR_BYTES};
 use crate::event::DeviceEvent;
 use crate::time::Nanos;
 
@@ -51,7 +51,12 @@ impl ServiceMedia {
         self.medium.as_ref().map(|medium| medium.label.as_str())
     }
 
-    fn read(&self, sector: u64, sectors: u32) -> Result<Vec<u8>, BlockError> {
+    fn read(
+        &self,
+        sector: u64,
+        sectors: u32,
+        into: &mut dyn Destination,
+    ) -> Result<(), BlockError> {
         let medium = self.medium.as_ref().ok_or(BlockError::Failed)?;
         let start = sector
             .checked_mul(SECTOR_BYTES as u64)
@@ -71,9 +76,9 @@ impl ServiceMedia {
             .bytes
             .get(start..end.min(medium.bytes.len()))
             .unwrap_or_default();
-        let mut data = there.to_vec();
-        data.resize(length, 0);
-        Ok(data)
+        into.append(there);
+        into.append(&vec![0; length - there.len()]);
+        Ok(())
     }
 }
 
@@ -92,11 +97,15 @@ impl BlockCore for ServiceMedia {
         &mut self,
         now: Nanos,
         port: usize,
-        request: Request,
+        request: Request<'_>,
         _events: &mut Vec<DeviceEvent>,
     ) -> u64 {
         let result = match request {
-            Request::Read { sector, sectors } => self.read(sector, sectors),
+            Request::Read {
+                sector,
+                sectors,
+                into,
+            } => self.read(sector, sectors, into),
             Request::Write { .. } | Request::Flush => Err(BlockError::Failed),
         };
         let ticket = self.next_ticket;

@@ -7,12 +7,13 @@ fn media(bytes: &[u8]) -> ServiceMedia {
 }
 
 fn read(media: &mut ServiceMedia, sector: u64, sectors: u32) -> Result<Vec<u8>, BlockError> {
-    let ticket = media.submit(
-        Nanos(0),
-        1,
-        Request::Read { sector, sectors },
-        &mut Vec::new(),
-    );
+    let mut into = Vec::new();
+    let request = Request::Read {
+        sector,
+        sectors,
+        into: &mut into,
+    };
+    let ticket = media.submit(Nanos(0), 1, request, &mut Vec::new());
     assert_eq!(
         media.take_completions(Nanos(1), 1),
         [],
@@ -23,7 +24,7 @@ fn read(media: &mut ServiceMedia, sector: u64, sectors: u32) -> Result<Vec<u8>, 
     assert_eq!(media.take_completions(at, 0), [], "not to another port");
     let mut answers = media.take_completions(at, 1);
     assert_eq!(answers[0].ticket, ticket);
-    answers.remove(0).result
+    answers.remove(0).result.map(|()| into)
 }
 
 #[test]
@@ -53,6 +54,7 @@ fn a_reset_driver_gets_no_answers() {
         Request::Read {
             sector: 0,
             sectors: 1,
+            into: &mut Vec::new(),
         },
         &mut Vec::new(),
     );

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::{Cache, Rounds};
+use super::cache::Cache;
+use super::commit::Rounds;
 use super::drive::Drive;
 use super::engine::Activity;
 use super::geometry::{Geometry, Level, Place};
 use super::redundancy::{self, Images};
 use super::requests::{Port, Waiter};
 use super::scrub::Scrub;
-use super::sector;
+use super::sector::{BLOCK_SECTORS, Part, Stored};
 use super::settings::{ShelfError, ShelfSettings};
 use super::superblock::{MOST_MEMBERS, Superblock};
 use crate::block::SECTOR_BYTES;
@@ -63,6 +64,16 @@ pub struct Shelf {
     pub(super) waiters: Vec<Waiter>,
     pub(super) ports: BTreeMap<usize, Port>,
     pub(super) next_ticket: u64,
+}
+
+/// What reading the volume found.
+pub(super) enum Found<'a> {
+    /// The next sectors.
+    Good(Part<'a>),
+    /// The next sector had rotted and was made from redundancy.
+    Recovered(u64, Stored),
+    /// The next sector is beyond recovery.
+    Lost(u64),
 }
 
 /// Who was read, and how much of it: what a request costs.
@@ -205,77 +216,121 @@ impl Shelf {
     /// The content of the volume as a read would see it, cache included, without any effect on
     /// the array. False where some of it is beyond recovery or beyond the end.
     pub fn peek(&self, sector: u64, into: &mut [u8]) -> bool {
-        let mut whole = true;
-        for (sector, part) in (sector..).zip(into.chunks_mut(SECTOR_BYTES)) {
-            match self.read_sector(sector, &mut Tally::new()) {
-                Some((data, _)) => {
-                    for (into, byte) in part.iter_mut().zip(data) {
-                        *into = byte;
-                    }
+        let there = self.sectors().saturating_sub(sector);
+        let wanted = into.len().div_ceil(SECTOR_BYTES) as u64;
+        let (mut whole, mut tally) = (wanted <= there, Tally::new());
+        let mut places = into.chunks_mut(SECTOR_BYTES);
+        let end = sector + wanted.min(there);
+        self.read_sectors(sector, end, &mut tally, &mut |found| match found {
+            Found::Good(stored) | Found::Recovered(_, stored) => {
+                // The data first: it must not take a place that it has nothing for.
+                for (data, place) in stored.data().zip(places.by_ref()) {
+                    place.copy_from_slice(&data[..place.len()]);
                 }
-                None => whole = false,
             }
-        }
+            Found::Lost(_) => whole = false,
+        });
         whole
     }
 
-    /// One sector of the volume and whether it had to be made from redundancy although its member
+    /// Reads sectors of the volume from first to last and says what was found.
+    pub(super) fn read_sectors(
+        &self,
+        first: u64,
+        end: u64,
+        tally: &mut Tally,
+        found: &mut dyn FnMut(Found<'_>),
+    ) {
+        let mut sector = first;
+        while sector < end {
+            let Place {
+                row,
+                offset,
+                column,
+            } = self.geometry.place(sector);
+            let in_block = BLOCK_SECTORS - sector % BLOCK_SECTORS;
+            let in_chunk = self.geometry.chunk_sectors - offset;
+            let most = in_block.min(in_chunk).min(end - sector);
+            let (sectors, cached) = self.cache.find(sector, most);
+            let slot = self.geometry.slot_of(row, column);
+            let stored = cached.or_else(|| self.read_member(slot, row, offset, sectors, tally));
+            match stored {
+                Some(stored) => found(Found::Good(stored)),
+                None => {
+                    for n in 0..sectors {
+                        let one = self.read_or_make(slot, row, offset + n, tally);
+                        found(match one {
+                            Some((stored, false)) => Found::Good(stored),
+                            Some((stored, true)) => Found::Recovered(sector + n, stored),
+                            None => Found::Lost(sector + n),
+                        });
+                    }
+                }
+            }
+            sector += sectors;
+        }
+    }
+
+    /// One sector of a slot and whether it had to be made from redundancy although its member
     /// is there (it rotted).
-    pub(super) fn read_sector(&self, sector: u64, tally: &mut Tally) -> Option<(Vec<u8>, bool)> {
-        if sector >= self.sectors() {
-            return None;
-        }
-        if let Some(block) = self.cache.get(sector) {
-            return Some((block.to_vec(), false));
-        }
-        let Place {
-            row,
-            offset,
-            column,
-        } = self.geometry.place(sector);
-        let slot = self.geometry.slot_of(row, column);
-        if let Some(data) = self.read_member(slot, row, offset, tally) {
-            return Some((data, false));
-        }
-        let mut images = self.read_row(row, offset, tally);
-        if !redundancy::complete(&self.geometry, row, &mut images) {
-            return None;
-        }
-        let data = images.get_mut(slot).and_then(Option::take)?;
-        Some((data, self.holds(slot, row)))
-    }
-
-    /// One sector of every slot, as far as it can be read.
-    pub(super) fn read_row(&self, row: u64, offset: u64, tally: &mut Tally) -> Images {
-        (0..self.slots.len())
-            .map(|slot| self.read_member(slot, row, offset, tally))
-            .collect()
-    }
-
-    /// One sector of a slot as it is, or is about to be; nothing where the member is missing, not
-    /// rebuilt so far, or the checksum is wrong.
-    fn read_member(
+    fn read_or_make(
         &self,
         slot: usize,
         row: u64,
         offset: u64,
         tally: &mut Tally,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Stored, bool)> {
+        if let Some(stored) = self.read_member(slot, row, offset, 1, tally) {
+            return Some((stored.into_stored(), false));
+        }
+        let mut images = self.read_row(row, offset, tally);
+        if !redundancy::complete(&self.geometry, row, &mut images) {
+            return None;
+        }
+        let stored = images.get_mut(slot).and_then(Option::take)?;
+        Some((stored, self.holds(slot, row)))
+    }
+
+    /// One sector of every slot, as far as it can be read.
+    pub(super) fn read_row(&self, row: u64, offset: u64, tally: &mut Tally) -> Images {
+        (0..self.slots.len())
+            .map(|slot| {
+                let read = self.read_member(slot, row, offset, 1, tally);
+                read.map(Part::into_stored)
+            })
+            .collect()
+    }
+
+    /// Sectors of a slot, at most eight, as they are, or are about to be; nothing where the member is
+    /// missing, not rebuilt so far, or a checksum is wrong. Also nothing, without any effect, where several
+    /// are not all of a kind: then each must be read by itself.
+    pub(super) fn read_member(
+        &self,
+        slot: usize,
+        row: u64,
+        offset: u64,
+        sectors: u64,
+        tally: &mut Tally,
+    ) -> Option<Part<'_>> {
         let member_sector = self.geometry.member_sector(row, offset);
-        let stored = match self.activity.pending(slot, member_sector) {
-            Some(stored) => stored.clone(),
-            None => {
-                let drive = self.drive_with(slot, row)?;
-                let access = tally.entry(drive).or_default();
-                access.accesses += u64::from(access.next != Some(member_sector));
-                access.next = Some(member_sector + 1);
-                access.sectors += 1;
-                self.drives.get(drive)?.stored(member_sector)?
-            }
-        };
+        let pending = self.activity.pending();
+        let pending = pending.filter(|writes| writes.touch(slot, member_sector, sectors));
         // Without redundancy doubtful data is all there is.
-        let usable = self.geometry.level == Level::Zero || sector::is_good(&stored);
-        usable.then(|| sector::data(&stored).to_vec())
+        let usable = |stored: &Part<'_>| self.geometry.level == Level::Zero || stored.is_good();
+        if let Some(writes) = pending {
+            return writes.get(slot, member_sector, sectors).filter(usable);
+        }
+        let drive = self.drive_with(slot, row)?;
+        let read = || self.drives.get(drive)?.stored(member_sector, sectors);
+        let stored = read();
+        let good = stored.as_ref().is_some_and(usable);
+        if good || sectors == 1 {
+            let access = tally.entry(drive).or_default();
+            access.accesses += u64::from(access.next != Some(member_sector));
+            access.next = Some(member_sector + sectors);
+            access.sectors += sectors;
+        }
+        stored.filter(|_| good)
     }
 
     /// The drive that holds `row` for `slot`.

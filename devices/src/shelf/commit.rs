@@ -11,41 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::array::{Shelf, Tally};
 use super::engine::{Activity, Phase};
 use super::geometry::{Level, Place, Role};
-use super::journal::{self, Entry, Writes};
-use super::redundancy;
-use super::sector::{self, Block};
-use crate::block::{BlockError, SECTOR_BYTES};
+use super::journal::{self, Entry, Write, Writes};
+use super::redundancy::{self, Images};
+use super::sector::Stored;
+use crate::block::BlockError;
 use crate::event::DeviceEvent;
 use crate::power::{Operation, OperationKind};
 use crate::time::Nanos;
-
-/// The volatile write cache, by sector of the volume.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Cache {
-    /// Written since the running round began.
-    pub(super) dirty: BTreeMap<u64, Block>,
-    /// What the running round has still to do.
-    pub(super) leaving: BTreeMap<u64, Block>,
-}
-
-impl Cache {
-    pub(super) fn get(&self, sector: u64) -> Option<&Block> {
-        self.dirty
-            .get(&sector)
-            .or_else(|| self.leaving.get(&sector))
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        ((self.dirty.len() + self.leaving.len()) * SECTOR_BYTES) as u64
-    }
-
-    /// Takes everything out, newest content of each sector.
-    pub(super) fn drain(&mut self) -> BTreeMap<u64, Block> {
-        let mut all = std::mem::take(&mut self.leaving);
-        all.append(&mut self.dirty);
-        all
-    }
-}
 
 /// Rounds are numbered from one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +36,19 @@ impl Rounds {
     /// The number of the round that takes what is dirty now.
     pub(super) fn next(&self) -> u64 {
         self.begun + 1
+    }
+}
+
+/// New sectors of a column of a row.
+struct Change {
+    offset: u64,
+    column: usize,
+    stored: Stored,
+}
+
+impl Change {
+    fn end(&self) -> u64 {
+        self.offset + self.stored.sectors()
     }
 }
 
@@ -90,7 +75,7 @@ impl Shelf {
     pub(super) fn end_round(&mut self, now: Nanos) {
         self.rounds.running = None;
         let begun = self.rounds.begun;
-        self.answer_waiters(now, begun, &Ok(Vec::new()));
+        self.answer_waiters(now, begun, Ok(()));
     }
 
     /// The array cannot keep what is in its cache.
@@ -102,7 +87,7 @@ impl Shelf {
         }
         self.rounds.wanted = false;
         self.rounds.running = None;
-        self.answer_waiters(now, u64::MAX, &Err(BlockError::Failed));
+        self.answer_waiters(now, u64::MAX, Err(BlockError::Failed));
     }
 
     /// Begins the next transaction of the running round.
@@ -121,7 +106,7 @@ impl Shelf {
     }
 
     /// Takes as much from the running round as one journal entry holds.
-    fn next_batch(&mut self) -> BTreeMap<u64, Block> {
+    fn next_batch(&mut self) -> Vec<(u64, Stored)> {
         let level = self.geometry.level;
         let (per_sector, per_place) = match level {
             Level::Zero => (1, 0),
@@ -129,84 +114,161 @@ impl Shelf {
             Level::Five | Level::Six => (1, self.geometry.tolerates()),
         };
         let (mut batch, mut places, mut room) =
-            (BTreeMap::new(), BTreeSet::new(), journal::most_sectors());
-        while let Some(entry) = self.cache.leaving.first_entry() {
-            let Place { row, offset, .. } = self.geometry.place(*entry.key());
-            let parity = if places.insert((row, offset)) {
-                per_place
-            } else {
-                0
-            };
-            let Some(left) = room.checked_sub(per_sector + parity) else {
+            (Vec::new(), BTreeSet::new(), journal::most_sectors());
+        while let Some((sector, stored)) = self.cache.leaving.first() {
+            let mut fitting = 0;
+            while fitting < stored.sectors() {
+                let Place { row, offset, .. } = self.geometry.place(sector + fitting);
+                let parity = if per_place > 0 && places.insert((row, offset)) {
+                    per_place
+                } else {
+                    0
+                };
+                let Some(left) = room.checked_sub(per_sector + parity) else {
+                    break;
+                };
+                room = left;
+                fitting += 1;
+            }
+            let rest = fitting < stored.sectors();
+            if fitting > 0 {
+                self.cache.leaving.remove(sector, fitting);
+                batch.push((sector, stored.slice(0, fitting)));
+            }
+            if rest {
                 break;
-            };
-            room = left;
-            let (sector, block) = entry.remove_entry();
-            batch.insert(sector, block);
+            }
         }
         batch
     }
 
     /// What must be written where, so that `batch` is in the volume and parity is right.
-    pub(super) fn plan(&self, batch: &BTreeMap<u64, Block>) -> Writes {
-        let mut places: BTreeMap<(u64, u64), BTreeMap<usize, &Block>> = BTreeMap::new();
-        for (sector, block) in batch {
-            let place = self.geometry.place(*sector);
-            places
-                .entry((place.row, place.offset))
-                .or_default()
-                .insert(place.column, block);
+    pub(super) fn plan(&self, batch: &[(u64, Stored)]) -> Writes {
+        let mut rows: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
+        for (sector, stored) in batch {
+            let mut done = 0;
+            while done < stored.sectors() {
+                let place = self.geometry.place(sector + done);
+                let in_chunk = self.geometry.chunk_sectors - place.offset;
+                let stored = stored.slice(done, in_chunk);
+                done += stored.sectors();
+                rows.entry(place.row).or_default().push(Change {
+                    offset: place.offset,
+                    column: place.column,
+                    stored,
+                });
+            }
         }
-        let mut writes = Writes::new();
-        for ((row, offset), columns) in places {
-            self.plan_place(row, offset, &columns, &mut writes);
+        let mut writes = Vec::new();
+        for (row, changes) in &rows {
+            for (slot, role) in self.geometry.roles(*row) {
+                let own = |change: &&Change| role == Role::Data(change.column);
+                for change in changes.iter().filter(own) {
+                    self.plan_write(
+                        *row,
+                        change.offset,
+                        slot,
+                        change.stored.clone(),
+                        &mut writes,
+                    );
+                }
+            }
+            if matches!(self.geometry.level, Level::Five | Level::Six) {
+                self.plan_parity(*row, changes, &mut writes);
+            }
         }
-        writes
+        writes.into_iter().collect()
     }
 
-    /// The same for the sectors at one offset of one row.
-    fn plan_place(
+    /// Adds sectors of a row where the slot has a member for them.
+    fn plan_write(
         &self,
         row: u64,
         offset: u64,
-        columns: &BTreeMap<usize, &Block>,
-        writes: &mut Writes,
+        slot: usize,
+        stored: Stored,
+        writes: &mut Vec<Write>,
     ) {
-        let mut images = self.read_row(row, offset, &mut Tally::new());
-        let old_is_known = redundancy::complete(&self.geometry, row, &mut images);
-        for (slot, role) in self.geometry.roles(row) {
-            let new = match role {
-                Role::Data(column) => columns.get(&column),
-                Role::P | Role::Q => None,
-            };
-            if let (Some(image), Some(new)) = (images.get_mut(slot), new) {
-                *image = Some(new.to_vec());
+        if self.holds(slot, row) {
+            let sector = self.geometry.member_sector(row, offset);
+            writes.push(Write {
+                slot,
+                sector,
+                stored,
+            });
+        }
+    }
+
+    /// The parity of a row of which these changes are new.
+    fn plan_parity(&self, row: u64, changes: &[Change], writes: &mut Vec<Write>) {
+        // Between two of these offsets the same columns are new.
+        let ends = changes
+            .iter()
+            .flat_map(|change| [change.offset, change.end()]);
+        let ends: BTreeSet<u64> = ends.collect();
+        for (begin, end) in ends.iter().zip(ends.iter().skip(1)) {
+            let covers = |change: &&Change| change.offset <= *begin && *end <= change.end();
+            let new: Vec<&Change> = changes.iter().filter(covers).collect();
+            if new.is_empty() {
+                continue;
+            }
+            match self.new_columns(row, *begin, end - begin, &new) {
+                Some(images) => self.plan_parity_of(row, *begin, images, writes),
+                // Each by itself: one may be bad, others not.
+                None => {
+                    for offset in *begin..*end {
+                        let images = self.known_columns(row, offset, &new);
+                        self.plan_parity_of(row, offset, images, writes);
+                    }
+                }
             }
         }
+    }
+
+    /// The columns of a row as they will be, where those that are not new can all be read.
+    fn new_columns(&self, row: u64, offset: u64, sectors: u64, new: &[&Change]) -> Option<Images> {
+        let mut images = vec![None; self.slots.len()];
+        for ((slot, role), image) in self.geometry.roles(row).zip(&mut images) {
+            if let Role::Data(column) = role {
+                let new = new.iter().find(|change| change.column == column);
+                *image = Some(match new {
+                    Some(change) => change.stored.slice(offset - change.offset, sectors),
+                    None => {
+                        let read = self.read_member(slot, row, offset, sectors, &mut Tally::new());
+                        read?.into_stored()
+                    }
+                });
+            }
+        }
+        Some(images)
+    }
+
+    /// The same for one sector of each, what cannot be read made from redundancy, or missing.
+    fn known_columns(&self, row: u64, offset: u64, new: &[&Change]) -> Images {
+        let mut images = self.read_row(row, offset, &mut Tally::new());
+        redundancy::complete(&self.geometry, row, &mut images);
+        for ((_, role), image) in self.geometry.roles(row).zip(&mut images) {
+            let own = |change: &&&Change| role == Role::Data(change.column);
+            if let Some(change) = new.iter().find(own) {
+                *image = Some(change.stored.slice(offset - change.offset, 1));
+            }
+        }
+        images
+    }
+
+    /// The parity of these columns.
+    fn plan_parity_of(&self, row: u64, offset: u64, mut images: Images, writes: &mut Vec<Write>) {
         let is_data = |role| matches!(role, Role::Data(_));
-        let data_is_known = || {
-            let mut roles = self.geometry.roles(row);
-            roles.all(|(slot, role)| !is_data(role) || matches!(images.get(slot), Some(Some(_))))
-        };
+        let mut columns = self.geometry.roles(row).zip(&images);
         // Where a sector beside the new ones is beyond recovery, parity must not pretend to know it.
-        let parity_is_known = old_is_known || data_is_known();
-        if parity_is_known {
+        let known = columns.all(|((_, role), image)| !is_data(role) || image.is_some());
+        if known {
             redundancy::encode(&self.geometry, row, &mut images);
         }
-        for (slot, role) in self.geometry.roles(row) {
-            let stored = match role {
-                Role::Data(column) if columns.contains_key(&column) => images.get(slot),
-                Role::Data(_) => continue,
-                Role::P | Role::Q if parity_is_known => images.get(slot),
-                Role::P | Role::Q => None,
-            };
-            let stored = match stored {
-                Some(Some(image)) => sector::seal(image),
-                _ => sector::bad_sector(),
-            };
-            if self.holds(slot, row) {
-                let sector = self.geometry.member_sector(row, offset);
-                writes.insert((slot, sector), stored);
+        for ((slot, role), image) in self.geometry.roles(row).zip(images) {
+            if !is_data(role) {
+                let parity = image.filter(|_| known).unwrap_or_else(Stored::bad);
+                self.plan_write(row, offset, slot, parity, writes);
             }
         }
     }
@@ -237,7 +299,7 @@ impl Shelf {
 
     /// Queues the writes for where they belong.
     pub(super) fn write_in_place(&mut self, now: Nanos, writes: &Writes) {
-        for (slot, run) in journal::runs(writes) {
+        for (slot, run) in writes.runs() {
             let holder = self
                 .geometry
                 .row_of(run.sector)
@@ -250,7 +312,8 @@ impl Shelf {
 
     /// The rows that `writes` are in.
     pub(super) fn rows_of(&self, writes: &Writes) -> BTreeSet<u64> {
-        let sectors = writes.keys().map(|(_, sector)| *sector);
+        // No write goes beyond the end of a row.
+        let sectors = writes.iter().map(|write| write.sector);
         sectors
             .filter_map(|sector| self.geometry.row_of(sector))
             .collect()

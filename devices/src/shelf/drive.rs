@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::sector::{self, STORED_BYTES};
+use super::sector::{self, BLOCK_SECTORS, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
 use super::settings::DiskTiming;
 use crate::event::DeviceEvent;
 use crate::medium::Medium;
@@ -16,8 +16,18 @@ use crate::time::Nanos;
 pub(super) struct Run {
     /// First sector on the member.
     pub(super) sector: u64,
-    /// A multiple of [`STORED_BYTES`].
-    pub(super) stored: Vec<u8>,
+    /// One behind the other.
+    pub(super) pieces: Vec<Stored>,
+}
+
+impl Run {
+    pub(super) fn sectors(&self) -> u64 {
+        self.pieces.iter().map(Stored::sectors).sum()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.sectors() * STORED_BYTES as u64
+    }
 }
 
 /// A write that waits for its drive.
@@ -76,21 +86,41 @@ impl Drive {
         }
     }
 
-    /// A sector as it is stored; nothing from a dead drive.
-    pub(super) fn stored(&self, sector: u64) -> Option<Vec<u8>> {
-        let mut stored = vec![0; STORED_BYTES];
-        let there = !self.dead
-            && self
-                .medium
-                .read(sector::stored_address(sector), &mut stored)
-                .is_ok();
-        there.then_some(stored)
+    /// Sectors as they are stored, at most eight; nothing from a dead drive.
+    pub(super) fn stored(&self, sector: u64, sectors: u64) -> Option<Part<'_>> {
+        if self.dead {
+            return None;
+        }
+        let first = sector % BLOCK_SECTORS;
+        if first + sectors <= BLOCK_SECTORS {
+            let chunk = self.medium.read_chunk(sector / BLOCK_SECTORS).ok()?;
+            return Some(Part::of(chunk, first, sectors));
+        }
+        let mut bytes = [0; STORED_BLOCK_BYTES];
+        let length = usize::try_from(sectors).ok()? * STORED_BYTES;
+        let bytes = bytes.get_mut(..length)?;
+        let read = self.medium.read(sector::stored_address(sector), bytes);
+        read.is_ok().then(|| Stored::from_bytes(bytes))
     }
 
     /// Puts a run on the medium at once. A medium that cannot be written is a dead drive.
     pub(super) fn put(&mut self, run: &Run) {
-        let address = sector::stored_address(run.sector);
-        if !self.dead && self.medium.write(address, &run.stored).is_err() {
+        let mut sector = run.sector;
+        for piece in &run.pieces {
+            let block = sector / BLOCK_SECTORS;
+            let aligned = sector.is_multiple_of(BLOCK_SECTORS);
+            let whole = piece.whole_chunk().filter(|_| aligned);
+            if self.dead || !whole.is_some_and(|chunk| self.medium.keep_chunk(block, chunk)) {
+                self.put_bytes(sector, piece);
+            }
+            sector += piece.sectors();
+        }
+    }
+
+    /// The same for bytes from the beginning of a sector on.
+    fn put_bytes(&mut self, sector: u64, bytes: &[u8]) {
+        let address = sector::stored_address(sector);
+        if !self.dead && self.medium.write(address, bytes).is_err() {
             self.dead = true;
         }
     }
@@ -114,8 +144,7 @@ impl Drive {
         self.counters.read_bytes += bytes;
         let busy = self.current.as_ref().map_or(now, |current| current.ends);
         let each = Nanos(timing.read.0.saturating_mul(accesses));
-        self.reading_until =
-            now.max(busy).max(self.reading_until) + each + DiskTiming::transfer(bytes);
+        self.reading_until = now.max(busy).max(self.reading_until) + each + timing.transfer(bytes);
         self.reading_until
     }
 
@@ -142,13 +171,24 @@ impl Drive {
     ) {
         if let Some(current) = self.current.take_if(|current| current.ends <= now) {
             self.counters.writes += 1;
-            self.counters.write_bytes += current.run.stored.len() as u64;
+            self.counters.write_bytes += current.run.bytes();
             self.put(&current.run);
         }
+        self.begin(unit, now, timing, events);
+    }
+
+    /// Begins what is due at `now`.
+    pub(super) fn begin(
+        &mut self,
+        unit: usize,
+        now: Nanos,
+        timing: DiskTiming,
+        events: &mut Vec<DeviceEvent>,
+    ) {
         let due = self.current.is_none() && self.next().is_some_and(|next| next <= now);
         if let Some(Waiting { run, .. }) = due.then(|| self.waiting.pop_front()).flatten() {
-            let length = run.stored.len() as u64;
-            let ends = now + timing.write + DiskTiming::transfer(length);
+            let length = run.bytes();
+            let ends = now + timing.write + timing.transfer(length);
             events.push(DeviceEvent::OperationBegan(Operation {
                 kind: OperationKind::MemberWrite,
                 unit: u32::try_from(unit).unwrap_or(u32::MAX),
@@ -172,7 +212,7 @@ impl Drive {
     pub(super) fn power_lost(&mut self, unit: usize, loss: PowerLoss) -> bool {
         self.waiting.clear();
         self.reading_until = Nanos::ZERO;
-        let Some(Current { mut run, .. }) = self.current.take() else {
+        let Some(Current { run, .. }) = self.current.take() else {
             return false;
         };
         match loss.shape {
@@ -180,11 +220,25 @@ impl Drive {
             Shape::Done => self.put(&run),
             Shape::Torn => {
                 // A prefix of whole sectors and the first half of the next one.
-                let sectors = (run.stored.len() / STORED_BYTES) as u64;
-                let whole = mix(loss.seed, unit as u64).checked_rem(sectors);
-                let whole = whole.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-                run.stored.truncate(whole * STORED_BYTES + STORED_BYTES / 2);
-                self.put(&run);
+                let mut whole = mix(loss.seed, unit as u64)
+                    .checked_rem(run.sectors())
+                    .unwrap_or(0);
+                let mut prefix = Run {
+                    sector: run.sector,
+                    pieces: Vec::new(),
+                };
+                for piece in &run.pieces {
+                    let part = piece.slice(0, whole);
+                    whole -= part.sectors();
+                    let torn = piece.slice(part.sectors(), 1);
+                    prefix.pieces.push(part);
+                    if let Some(half) = torn.get(..STORED_BYTES / 2) {
+                        let at = prefix.sector + prefix.sectors();
+                        self.put(&prefix);
+                        self.put_bytes(at, half);
+                        break;
+                    }
+                }
             }
         }
         true

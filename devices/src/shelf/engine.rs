@@ -38,11 +38,11 @@ pub(super) enum Phase {
 }
 
 impl Activity {
-    /// What a sector of a slot is about to become. All members must be read as they will be after a
+    /// What sectors are about to become. All members must be read as they will be after a
     /// transaction: a mixture of old and new sectors gives wrong ones when others are made from it.
-    pub(super) fn pending(&self, slot: usize, member_sector: u64) -> Option<&Vec<u8>> {
+    pub(super) fn pending(&self) -> Option<&Writes> {
         match self {
-            Activity::Transaction { writes, .. } => writes.get(&(slot, member_sector)),
+            Activity::Transaction { writes, .. } => Some(writes),
             _ => None,
         }
     }
@@ -117,10 +117,11 @@ impl Shelf {
                 Activity::Rebuild { slot, drive, row } => self.rebuilt(slot, drive, row, events),
             }
         }
-        // Writes queued just now begin at once where the drive is free.
+        // Writes queued just now begin at once where the drive is free. Even those that take no time do
+        // not end here: what comes then is not begun here either.
         let timing = self.settings.timing;
         for (unit, drive) in self.drives.iter_mut().enumerate() {
-            drive.step(unit, now, timing, events);
+            drive.begin(unit, now, timing, events);
         }
     }
 

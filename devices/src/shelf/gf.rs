@@ -55,12 +55,15 @@ pub(super) fn inverse(a: u8) -> u8 {
 
 /// Adds `from`, each byte multiplied with `weight`, to `sum`. Addition is exclusive or.
 pub(super) fn add_multiple(sum: &mut [u8], from: &[u8], weight: u8) {
-    for (into, byte) in sum.iter_mut().zip(from) {
-        *into ^= if weight == 1 {
-            *byte
-        } else {
-            multiply(*byte, weight)
-        };
+    let bytes = sum.iter_mut().zip(from);
+    if weight == 1 {
+        bytes.for_each(|(into, byte)| *into ^= byte);
+    } else {
+        let mut products = [0; 256];
+        for (byte, product) in (0..=255).zip(&mut products) {
+            *product = multiply(byte, weight);
+        }
+        bytes.for_each(|(into, byte)| *into ^= products[usize::from(*byte)]);
     }
 }
 

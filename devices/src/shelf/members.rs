@@ -5,7 +5,7 @@ use super::drive::{Drive, Run};
 use super::engine::Activity;
 use super::geometry::Geometry;
 use super::redundancy;
-use super::sector::{self, STORED_BYTES};
+use super::sector::{STORED_BYTES, Stored};
 use crate::event::DeviceEvent;
 use crate::medium::Medium;
 use crate::time::Nanos;
@@ -37,7 +37,7 @@ impl Shelf {
             // It may have been a member of this very array.
             drive.put(&Run {
                 sector: super::geometry::SUPERBLOCK_SECTOR,
-                stored: vec![0; 2 * STORED_BYTES],
+                pieces: vec![Stored::from_bytes(&[0; 2 * STORED_BYTES])],
             });
             events.push(DeviceEvent::Notice(format!(
                 "member-replaced member={member}"
@@ -51,13 +51,17 @@ impl Shelf {
         let Some(drive) = self.drives.get_mut(member) else {
             return;
         };
-        if let Some(mut stored) = drive.stored(sector) {
+        if let Some(stored) = drive.stored(sector, 1) {
+            let mut bytes = stored.to_vec();
             for byte in [100, 400] {
-                if let Some(byte) = stored.get_mut(byte) {
+                if let Some(byte) = bytes.get_mut(byte) {
                     *byte ^= 0x10;
                 }
             }
-            drive.put(&Run { sector, stored });
+            drive.put(&Run {
+                sector,
+                pieces: vec![Stored::from_bytes(&bytes)],
+            });
         }
     }
 
@@ -134,19 +138,17 @@ impl Shelf {
         else {
             return;
         };
-        let (mut tally, mut stored) = (Tally::new(), Vec::new());
+        let (mut tally, mut pieces) = (Tally::new(), Vec::new());
         for offset in 0..self.geometry.chunk_sectors {
             let mut images = self.read_row(row, offset, &mut tally);
             let made = redundancy::complete(&self.geometry, row, &mut images);
-            match images.get(number) {
-                Some(Some(image)) if made => stored.extend(sector::seal(image)),
-                _ => stored.extend(sector::bad_sector()),
-            }
+            let image = images.get_mut(number).and_then(Option::take);
+            pieces.push(image.filter(|_| made).unwrap_or_else(Stored::bad));
         }
         let ready = self.charge(now, &tally);
         let sector = self.geometry.member_sector(row, 0);
         if let Some(drive) = self.drives.get_mut(drive) {
-            drive.write(Run { sector, stored }, ready);
+            drive.write(Run { sector, pieces }, ready);
         }
         self.activity = Activity::Rebuild {
             slot: number,

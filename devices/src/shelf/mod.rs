@@ -6,13 +6,14 @@
 //!   operation at a time and what a power loss makes of it.
 //! * `superblock.rs`, `journal.rs` — what members say of the array; what closes the write hole.
 //! * `array.rs` — [`Shelf`]: making one, reading its rows. `requests.rs` — what controllers ask.
-//! * `engine.rs` — the order of things in time. `commit.rs` — from cache to members.
+//! * `engine.rs` — the order of things in time. `cache.rs`, `commit.rs` — from cache to members.
 //! * `power.rs` — losing power and coming back. `members.rs`, `scrub.rs` — failing, replacing,
 //!   rebuilding, scrubbing. `status.rs` — what it says of itself.
 //!
 //! A member disk, in 520-byte sectors: superblock 0–1, journal 8–135, rows of chunks from 136 on.
 
 mod array;
+mod cache;
 mod commit;
 mod drive;
 mod engine;

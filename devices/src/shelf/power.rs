@@ -1,13 +1,11 @@
 //! Losing power and coming back.
 
-use std::collections::BTreeMap;
-
 use super::array::{Shelf, Slot};
 use super::commit::Rounds;
 use super::engine::{Activity, Phase};
-use super::journal::{self, Entry};
+use super::journal::{Entry, Writes};
 use super::scrub::Scrub;
-use super::sector::Block;
+use super::sector::Stored;
 use super::superblock::Superblock;
 use crate::event::DeviceEvent;
 use crate::power::{PowerLoss, Shape, mix};
@@ -89,14 +87,17 @@ impl Shelf {
         };
         self.sequence = sequence;
         self.journal_rows = self.rows_of(&writes);
-        writes.retain(|(slot, sector), stored| {
-            let row = self.geometry.row_of(*sector);
-            let drive = row.and_then(|row| self.drive_with(*slot, row));
+        writes.retain(|write| {
+            let row = self.geometry.row_of(write.sector);
+            let drive = row.and_then(|row| self.drive_with(write.slot, row));
             let drive = drive.and_then(|drive| self.drives.get(drive));
-            drive.is_some_and(|drive| drive.stored(*sector).as_ref() != Some(stored))
+            let sectors = write.stored.sectors();
+            drive.is_some_and(|drive| {
+                drive.stored(write.sector, sectors).as_ref() != Some(&write.stored)
+            })
         });
         if !writes.is_empty() {
-            let sectors = writes.len();
+            let sectors = writes.sectors();
             events.push(DeviceEvent::Notice(format!(
                 "journal-replayed sequence={sequence} sectors={sectors}"
             )));
@@ -137,21 +138,21 @@ impl Shelf {
 
     /// Puts what a loss of power spared of the cache on the members, with parity, in no time:
     /// it stands for writes that were reordered to come before those in progress.
-    fn save(&mut self, mut kept: BTreeMap<u64, Block>) {
+    fn save(&mut self, mut kept: Vec<(u64, Stored)>) {
         match std::mem::replace(&mut self.activity, Activity::Idle) {
             // These rows are in doubt until the journal is replayed, and what comes from there must
             // not meet anything newer.
             Activity::Transaction { writes, .. } => {
                 let mut doubtful = self.rows_of(&writes);
                 doubtful.append(&mut self.journal_rows);
-                kept.retain(|sector, _| !doubtful.contains(&self.geometry.place(*sector).row));
+                kept.retain(|(sector, _)| !doubtful.contains(&self.geometry.place(*sector).row));
             }
             // Everything journaled is in place: an entry of nothing ends its story.
             _ if self.journalled && !kept.is_empty() => {
                 self.sequence = self.sequence.saturating_add(1);
                 let entry = Entry {
                     sequence: self.sequence,
-                    writes: journal::Writes::new(),
+                    writes: Writes::default(),
                 };
                 let run = entry.run(self.settings.array_id);
                 for drive in self.journal_drives() {
@@ -165,7 +166,7 @@ impl Shelf {
         if self.has_failed() {
             return;
         }
-        for (slot, run) in journal::runs(&self.plan(&kept)) {
+        for (slot, run) in self.plan(&kept).runs() {
             let row = self.geometry.row_of(run.sector);
             let drive = row.and_then(|row| self.drive_with(slot, row));
             if let Some(drive) = drive.and_then(|drive| self.drives.get_mut(drive)) {

@@ -1,11 +1,15 @@
 //! Completing a row: what is missing from what is there.
 
+use std::borrow::Cow;
+
 use super::geometry::{Geometry, Level, Role};
 use super::gf;
-use crate::block::SECTOR_BYTES;
+use super::sector::{self, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
+use crate::medium::Chunk;
 
-/// One sector of every slot of a row, at the same offset; `None` where it cannot be read.
-pub(super) type Images = Vec<Option<Vec<u8>>>;
+/// As many sectors of every slot of a row, at the same offset, all good; `None` where they cannot
+/// be read.
+pub(super) type Images = Vec<Option<Stored>>;
 
 /// Fills in what is missing. False, and nothing filled in, where too much is.
 pub(super) fn complete(geometry: &Geometry, row: u64, images: &mut Images) -> bool {
@@ -24,7 +28,7 @@ pub(super) fn complete(geometry: &Geometry, row: u64, images: &mut Images) -> bo
         // P is the sum of the columns, so each of them and P is the sum of all the others.
         Level::Five => {
             if let Some(slot) = images.iter().position(Option::is_none) {
-                let rest = sum(images.iter().flatten().map(|image| (image.as_slice(), 1)));
+                let rest = sum(images.iter().flatten().map(|image| (&**image, 1)));
                 put(images, slot, rest);
             }
         }
@@ -83,24 +87,18 @@ fn complete_six(geometry: &Geometry, row: u64, images: &mut Images) {
             .flat_map(|(column, image)| Some((image?, weight(column)))))
     };
     let (rest_p, rest_q) = (rest(|_| 1), rest(gf::power_of_two));
-    let found: Vec<(usize, Vec<u8>)> = match (lost.as_slice(), p, q) {
+    let found: Vec<(usize, Stored)> = match (lost.as_slice(), p, q) {
         (&[x], Some(p), _) => vec![(x, difference(&p, &rest_p))],
         (&[x], None, Some(q)) => {
             let weight = gf::inverse(gf::power_of_two(x));
-            vec![(
-                x,
-                sum([(difference(&q, &rest_q).as_slice(), weight)].into_iter()),
-            )]
+            vec![(x, sum([(&*difference(&q, &rest_q), weight)].into_iter()))]
         }
         // Dx + Dy = a and 2^x·Dx + 2^y·Dy = b, so Dx = (b + 2^y·a) / (2^x + 2^y).
         (&[x, y], Some(p), Some(q)) => {
             let (a, b) = (difference(&p, &rest_p), difference(&q, &rest_q));
             let (of_x, of_y) = (gf::power_of_two(x), gf::power_of_two(y));
             let scale = gf::inverse(of_x ^ of_y);
-            let terms = [
-                (b.as_slice(), scale),
-                (a.as_slice(), gf::multiply(of_y, scale)),
-            ];
+            let terms = [(&*b, scale), (&*a, gf::multiply(of_y, scale))];
             let at_x = sum(terms.into_iter());
             let at_y = difference(&a, &at_x);
             vec![(x, at_x), (y, at_y)]
@@ -114,22 +112,34 @@ fn complete_six(geometry: &Geometry, row: u64, images: &mut Images) {
     encode(geometry, row, images);
 }
 
-fn put(images: &mut Images, slot: usize, image: Vec<u8>) {
+fn put(images: &mut Images, slot: usize, image: Stored) {
     if let Some(place) = images.get_mut(slot) {
         *place = Some(image);
     }
 }
 
-fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
+fn difference(a: &[u8], b: &[u8]) -> Stored {
     sum([(a, 1), (b, 1)].into_iter())
 }
 
-fn sum<'a>(terms: impl Iterator<Item = (&'a [u8], u8)>) -> Vec<u8> {
-    let mut total = vec![0; SECTOR_BYTES];
+/// The weighted sum of good sectors, which are good. Of none it is none, which others add to as zeros.
+fn sum<'a>(terms: impl Iterator<Item = (&'a [u8], u8)>) -> Stored {
+    let mut total = [0; STORED_BLOCK_BYTES];
+    let (mut length, mut weighted) = (0, false);
     for (image, weight) in terms {
         gf::add_multiple(&mut total, image, weight);
+        length = image.len().max(length);
+        weighted |= weight != 1;
     }
-    total
+    // Products, other than sums, have other checksums.
+    if weighted {
+        total.as_chunks_mut().0.iter_mut().for_each(sector::seal);
+    }
+    Part::of(
+        Cow::Owned(Chunk::new(total)),
+        0,
+        (length / STORED_BYTES) as u64,
+    )
 }
 
 #[cfg(test)]
@@ -140,10 +150,11 @@ mod tests {
     /// A row of made-up columns with parity.
     fn row_of(geometry: &Geometry, row: u64) -> Images {
         let image = |role| match role {
-            Role::Data(column) => (0..64u64)
-                .flat_map(|n| mix(row * 100 + column as u64, n).to_le_bytes())
-                .collect(),
-            Role::P | Role::Q => Vec::new(),
+            Role::Data(column) => {
+                let word = |n| mix(row * 100 + column as u64, n).to_le_bytes();
+                Stored::seal(&(0..192).flat_map(word).collect::<Vec<u8>>())
+            }
+            Role::P | Role::Q => Stored::seal(&[]),
         };
         let mut images: Images = geometry
             .roles(row)

@@ -1,12 +1,11 @@
 //! What controllers ask of the volume, each through a port of its own.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::array::{Shelf, Tally};
+use super::array::{Found, Shelf, Tally};
+use super::sector::BLOCK_SECTORS;
 use super::status::Counters;
-use crate::block::{BlockCore, BlockError, Completion, Request, SECTOR_BYTES};
+use crate::block::{BlockCore, BlockError, Completion, Destination, Request, SECTOR_BYTES};
 use crate::event::DeviceEvent;
 use crate::time::Nanos;
 
@@ -31,7 +30,7 @@ pub(super) struct Waiter {
 
 /// When and how a request ends.
 enum Outcome {
-    At(Nanos, Result<Vec<u8>, BlockError>),
+    At(Nanos, Result<(), BlockError>),
     AfterRound(u64),
 }
 
@@ -41,7 +40,7 @@ impl Shelf {
         &mut self,
         now: Nanos,
         port: usize,
-        request: Request,
+        request: Request<'_>,
         events: &mut Vec<DeviceEvent>,
     ) -> u64 {
         self.advance(now, events);
@@ -69,12 +68,16 @@ impl Shelf {
         &mut self,
         now: Nanos,
         port: usize,
-        request: Request,
+        request: Request<'_>,
         events: &mut Vec<DeviceEvent>,
     ) -> Outcome {
         let soon = now + self.settings.timing.cache;
         match request {
-            Request::Read { sector, sectors } => {
+            Request::Read {
+                sector,
+                sectors,
+                into,
+            } => {
                 let Some(end) = self.end_of(sector, u64::from(sectors)) else {
                     return Outcome::At(soon, Err(BlockError::OutOfRange));
                 };
@@ -82,12 +85,16 @@ impl Shelf {
                     counters.read_requests += 1;
                     counters.read_bytes += bytes;
                 });
-                let (at, result) = self.read(now, sector, end, events);
+                let (at, result) = self.read(now, sector, end, into, events);
                 Outcome::At(at.max(soon), result)
             }
-            Request::Write { sector, data } => {
-                let sectors = (data.len() / SECTOR_BYTES) as u64;
-                let whole = data.len() % SECTOR_BYTES == 0;
+            Request::Write {
+                sector,
+                bytes,
+                from,
+            } => {
+                let sectors = bytes / SECTOR_BYTES as u64;
+                let whole = bytes.is_multiple_of(SECTOR_BYTES as u64);
                 let Some(end) = self.end_of(sector, sectors).filter(|_| whole) else {
                     return Outcome::At(soon, Err(BlockError::OutOfRange));
                 };
@@ -101,19 +108,24 @@ impl Shelf {
                     counters.write_requests += 1;
                     counters.write_bytes += bytes;
                 });
-                let blocks = data.chunks(SECTOR_BYTES).map(Arc::from);
-                self.cache.dirty.extend((sector..).zip(blocks));
+                let mut next = sector;
+                while next < end {
+                    let in_block = BLOCK_SECTORS - next % BLOCK_SECTORS;
+                    let sectors = in_block.min(end - next);
+                    self.cache.dirty.write(next, sectors, from);
+                    next += sectors;
+                }
                 if self.cache.bytes() > self.settings.cache_bytes {
                     return self.next_round();
                 }
-                Outcome::At(soon, Ok(Vec::new()))
+                Outcome::At(soon, Ok(()))
             }
             Request::Flush if self.has_failed() => Outcome::At(soon, Err(BlockError::Failed)),
             Request::Flush if !self.cache.dirty.is_empty() => self.next_round(),
             Request::Flush if self.rounds.running.is_some() => {
                 Outcome::AfterRound(self.rounds.begun)
             }
-            Request::Flush => Outcome::At(soon, Ok(Vec::new())),
+            Request::Flush => Outcome::At(soon, Ok(())),
         }
     }
 
@@ -128,25 +140,27 @@ impl Shelf {
         now: Nanos,
         first: u64,
         end: u64,
+        into: &mut dyn Destination,
         events: &mut Vec<DeviceEvent>,
-    ) -> (Nanos, Result<Vec<u8>, BlockError>) {
-        let (mut tally, mut data, mut lost) = (Tally::new(), Vec::new(), None);
-        for sector in first..end {
-            match self.read_sector(sector, &mut tally) {
-                Some((block, false)) => data.extend(block),
-                Some((block, true)) => {
-                    let what = format!("bad-sector-recovered sector={sector}");
-                    events.push(DeviceEvent::MediumFault(what));
-                    // The next round writes it anew.
-                    self.cache.dirty.insert(sector, Arc::from(block.as_slice()));
-                    data.extend(block);
-                }
-                None => lost = lost.or(Some(sector)),
+    ) -> (Nanos, Result<(), BlockError>) {
+        let (mut tally, mut recovered, mut lost) = (Tally::new(), Vec::new(), None);
+        self.read_sectors(first, end, &mut tally, &mut |found| match found {
+            Found::Good(stored) => stored.data().for_each(|data| into.append(data)),
+            Found::Recovered(sector, stored) => {
+                into.append(stored.first_data());
+                recovered.push((sector, stored));
             }
+            Found::Lost(sector) => lost = lost.or(Some(sector)),
+        });
+        for (sector, stored) in recovered {
+            let what = format!("bad-sector-recovered sector={sector}");
+            events.push(DeviceEvent::MediumFault(what));
+            // The next round writes it anew.
+            self.cache.dirty.put(sector, &stored);
         }
         let at = self.charge(now, &tally);
         match lost {
-            None => (at, Ok(data)),
+            None => (at, Ok(())),
             Some(sector) => {
                 let what = format!("sector-unreadable sector={sector}");
                 events.push(DeviceEvent::MediumFault(what));
@@ -182,19 +196,13 @@ impl Shelf {
     }
 
     /// Answers everybody who waits for rounds up to `round`.
-    pub(super) fn answer_waiters(
-        &mut self,
-        at: Nanos,
-        round: u64,
-        result: &Result<Vec<u8>, BlockError>,
-    ) {
+    pub(super) fn answer_waiters(&mut self, at: Nanos, round: u64, result: Result<(), BlockError>) {
         for waiter in std::mem::take(&mut self.waiters) {
             if waiter.round > round {
                 self.waiters.push(waiter);
                 continue;
             }
             let ticket = waiter.ticket;
-            let result = result.clone();
             self.answer(waiter.port, Completion { ticket, at, result });
         }
     }
@@ -206,10 +214,10 @@ impl Shelf {
         let ports = self.ports.values_mut();
         for done in ports.flat_map(|port| &mut port.done) {
             if done.at > now {
-                (done.at, done.result) = (at, refused.clone());
+                (done.at, done.result) = (at, refused);
             }
         }
-        self.answer_waiters(at, u64::MAX, &refused);
+        self.answer_waiters(at, u64::MAX, refused);
     }
 
     /// Answers to `port` that were done at or before `now`, in ticket order.
@@ -260,7 +268,7 @@ impl BlockCore for Shelf {
         &mut self,
         now: Nanos,
         port: usize,
-        request: Request,
+        request: Request<'_>,
         events: &mut Vec<DeviceEvent>,
     ) -> u64 {
         Shelf::submit(self, now, port, request, events)

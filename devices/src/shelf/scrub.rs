@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::array::{Shelf, Tally};
 use super::engine::Activity;
 use super::geometry::Level;
-use super::journal::Writes;
+use super::journal::Write;
 use super::redundancy;
-use super::sector;
 use super::status::ScrubStatus;
 use crate::event::DeviceEvent;
 use crate::time::Nanos;
@@ -67,14 +66,14 @@ impl Shelf {
     }
 
     fn scrub_row(&mut self, row: u64, now: Nanos, events: &mut Vec<DeviceEvent>) {
-        let (mut tally, mut writes) = (Tally::new(), Writes::new());
+        let (mut tally, mut writes) = (Tally::new(), Vec::new());
         for offset in 0..self.geometry.chunk_sectors {
             self.scrub_place(row, offset, &mut tally, &mut writes, events);
         }
         self.scrub.found.rows += 1;
         self.background_at = self.charge(now, &tally);
         // Not journaled: a repair that is cut leaves what was wrong before as wrong as it was.
-        self.write_in_place(self.background_at, &writes);
+        self.write_in_place(self.background_at, &writes.into_iter().collect());
         self.activity = Activity::Scrub;
     }
 
@@ -83,15 +82,15 @@ impl Shelf {
         row: u64,
         offset: u64,
         tally: &mut Tally,
-        writes: &mut Writes,
+        writes: &mut Vec<Write>,
         events: &mut Vec<DeviceEvent>,
     ) {
         let member_sector = self.geometry.member_sector(row, offset);
         let stored = |slot| {
             let drive = self.drives.get(self.drive_with(slot, row)?)?;
-            drive.stored(member_sector)
+            drive.stored(member_sector, 1)
         };
-        let is_bad = |slot: &usize| stored(*slot).is_none_or(|stored| !sector::is_good(&stored));
+        let is_bad = |slot: &usize| stored(*slot).is_none_or(|stored| !stored.is_good());
         let bad: Vec<usize> = (0..self.slots.len()).filter(is_bad).collect();
         let read = self.read_row(row, offset, tally);
         let mut right = read.clone();
@@ -118,7 +117,11 @@ impl Shelf {
                     )));
                 }
                 self.scrub.found.repaired += 1;
-                writes.insert((slot, member_sector), sector::seal(image));
+                writes.push(Write {
+                    slot,
+                    sector: member_sector,
+                    stored: image.clone(),
+                });
             }
         }
     }

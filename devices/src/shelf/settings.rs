@@ -35,21 +35,23 @@ pub struct Region {
     pub sectors: u64,
 }
 
-/// How fast disks and cache are. Beside the time per access, bytes take their time at 200 MB/s.
+/// How fast disks and cache are. With zeros everything is done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskTiming {
     /// Per read access of a member.
     pub read: Nanos,
     /// Per write access of a member.
     pub write: Nanos,
+    /// Beside the access, per byte between a member and the array.
+    pub byte: Nanos,
     /// Per request that the cache answers.
     pub cache: Nanos,
 }
 
 impl DiskTiming {
-    /// The time `bytes` take between a disk and the array: 200 MB/s.
-    pub(super) fn transfer(bytes: u64) -> Nanos {
-        Nanos(bytes.saturating_mul(5))
+    /// The time `bytes` take between a disk and the array.
+    pub(super) fn transfer(&self, bytes: u64) -> Nanos {
+        Nanos(bytes.saturating_mul(self.byte.0))
     }
 }
 

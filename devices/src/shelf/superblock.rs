@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Drive, Run};
 use super::geometry::{Geometry, SUPERBLOCK_COPIES, SUPERBLOCK_SECTOR};
-use super::sector;
+use super::sector::Stored;
 
 /// First bytes of a superblock; the last one is its version.
 const MAGIC: [u8; 8] = *b"ABSHELF\x01";
@@ -57,7 +57,7 @@ impl Superblock {
                 .into_iter()
                 .find(|sector| Some(*sector) != newest)
                 .unwrap_or(SUPERBLOCK_SECTOR),
-            stored: sector::seal(&bytes),
+            pieces: vec![Stored::seal(&bytes)],
         }
     }
 
@@ -69,8 +69,8 @@ impl Superblock {
     /// The same, and in which sector it is.
     fn newest(drive: &Drive) -> Option<(u64, Superblock)> {
         let good = |sector| {
-            let stored = drive.stored(sector)?;
-            let data = sector::is_good(&stored).then(|| sector::data(&stored))?;
+            let stored = drive.stored(sector, 1)?;
+            let data = stored.is_good().then(|| stored.first_data())?;
             Some((sector, Superblock::parse(data)?))
         };
         (SUPERBLOCK_SECTOR..SUPERBLOCK_SECTOR + SUPERBLOCK_COPIES)
@@ -144,6 +144,7 @@ mod tests {
         let timing = DiskTiming {
             read: Nanos(1),
             write: Nanos(1),
+            byte: Nanos(5),
             cache: Nanos(1),
         };
         for shape in Shape::ALL {

@@ -3,9 +3,10 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{Address, GuestMemoryBackend};
 
 use super::GuestMemory;
+use super::cursor::{ChainReader, ChainWriter, Cursor};
 
 /// Longest chain a device accepts, in descriptors: a chain can be no longer than its queue, and
 /// no queue here is larger.
@@ -15,14 +16,19 @@ pub const MAX_CHAIN_DESCRIPTORS: usize = 256;
 /// allocate or copy for one request.
 pub const MAX_CHAIN_BYTES: u64 = 8 << 20;
 
+/// Most requests have no more: header, data, status and one to spare.
+const USUAL_DESCRIPTORS: usize = 4;
+
 /// One request, copied out of the descriptor table and checked as a whole before anything is done:
 /// the guest may rewrite its descriptors while the request is in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// Head descriptor, to give the chain back by.
     pub head: u16,
-    readable: Vec<(u64, u32)>,
-    writable: Vec<(u64, u32)>,
+    /// Address and length: first those to read, then those to write.
+    buffers: Vec<(u64, u32)>,
+    /// How many are to be read.
+    readable: usize,
 }
 
 /// Why a request could not be taken.
@@ -69,8 +75,8 @@ impl Chain {
         let unusable = |what| Err(ChainError::Unusable { head, what });
         let mut chain = Chain {
             head,
-            readable: Vec::new(),
-            writable: Vec::new(),
+            buffers: Vec::with_capacity(USUAL_DESCRIPTORS),
+            readable: 0,
         };
         let mut terminated = false;
         let mut count = 0;
@@ -88,13 +94,13 @@ impl Chain {
             if !end_in_memory {
                 return unusable("a buffer outside memory");
             }
-            if descriptor.is_write_only() {
-                chain.writable.push((address.raw_value(), length));
-            } else if chain.writable.is_empty() {
-                chain.readable.push((address.raw_value(), length));
-            } else {
-                return unusable("a readable buffer after a writable one");
+            if !descriptor.is_write_only() {
+                if chain.readable < chain.buffers.len() {
+                    return unusable("a readable buffer after a writable one");
+                }
+                chain.readable += 1;
             }
+            chain.buffers.push((address.raw_value(), length));
             terminated = !descriptor.has_next();
         }
         if !terminated {
@@ -108,36 +114,17 @@ impl Chain {
 
     /// Bytes the device may read.
     pub fn readable_len(&self) -> u64 {
-        self.readable
-            .iter()
-            .map(|(_, length)| u64::from(*length))
-            .sum()
+        total(self.readable_part())
     }
 
     /// Bytes the device may write.
     pub fn writable_len(&self) -> u64 {
-        self.writable
-            .iter()
-            .map(|(_, length)| u64::from(*length))
-            .sum()
+        total(self.writable_part())
     }
 
     /// Copies out of the readable part from byte `offset`; returns how many bytes there were.
     pub fn read(&self, memory: &GuestMemory, offset: u64, into: &mut [u8]) -> usize {
-        let mut done = 0;
-        for (address, length) in pieces(&self.readable, offset) {
-            let n = length.min(into.len() - done);
-            // The range was checked when the chain was taken; memory never shrinks.
-            if n == 0
-                || memory
-                    .read_slice(&mut into[done..done + n], address)
-                    .is_err()
-            {
-                break;
-            }
-            done += n;
-        }
-        done
+        self.reader(memory, offset).read(into)
     }
 
     /// The readable part from byte `offset` on, at most `limit` bytes.
@@ -151,26 +138,28 @@ impl Chain {
 
     /// Copies into the writable part from byte `offset`; returns how many bytes had room.
     pub fn write(&self, memory: &GuestMemory, offset: u64, from: &[u8]) -> usize {
-        let mut done = 0;
-        for (address, length) in pieces(&self.writable, offset) {
-            let n = length.min(from.len() - done);
-            if n == 0 || memory.write_slice(&from[done..done + n], address).is_err() {
-                break;
-            }
-            done += n;
-        }
-        done
+        self.writer(memory, offset).write(from)
+    }
+
+    /// Reads the readable part piece by piece, from byte `offset` on.
+    pub fn reader<'a>(&'a self, memory: &'a GuestMemory, offset: u64) -> ChainReader<'a> {
+        ChainReader(Cursor::new(memory, self.readable_part(), offset))
+    }
+
+    /// Writes the writable part piece by piece, from byte `offset` on.
+    pub fn writer<'a>(&'a self, memory: &'a GuestMemory, offset: u64) -> ChainWriter<'a> {
+        ChainWriter(Cursor::new(memory, self.writable_part(), offset))
+    }
+
+    fn readable_part(&self) -> &[(u64, u32)] {
+        self.buffers.get(..self.readable).unwrap_or_default()
+    }
+
+    fn writable_part(&self) -> &[(u64, u32)] {
+        self.buffers.get(self.readable..).unwrap_or_default()
     }
 }
 
-/// The non-empty pieces of a scatter list from byte `offset` on.
-fn pieces(list: &[(u64, u32)], offset: u64) -> impl Iterator<Item = (GuestAddress, usize)> + '_ {
-    let mut skip = offset;
-    list.iter().filter_map(move |&(address, length)| {
-        let length = u64::from(length);
-        let skipped = skip.min(length);
-        skip -= skipped;
-        let rest = usize::try_from(length - skipped).unwrap_or(usize::MAX);
-        (rest > 0).then_some((GuestAddress(address + skipped), rest))
-    })
+fn total(buffers: &[(u64, u32)]) -> u64 {
+    buffers.iter().map(|(_, length)| u64::from(*length)).sum()
 }

@@ -6,9 +6,11 @@
 //! the device has come. Nothing here knows how the driver reached the device.
 
 mod chain;
+mod cursor;
 mod device;
 
 pub use chain::{Chain, ChainError, MAX_CHAIN_BYTES, MAX_CHAIN_DESCRIPTORS};
+pub use cursor::{ChainReader, ChainWriter};
 pub use device::{DeviceIo, VirtioDevice};
 
 /// Guest memory as every device sees it.

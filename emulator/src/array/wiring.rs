@@ -8,6 +8,7 @@ use devices::flash::{FlashChip, FlashPart, Geometry, SpiBus, Timings};
 use devices::medium::{Medium, MediumError};
 use devices::network::PortSettings;
 use devices::shelf::{DiskTiming, Level, Region, Shelf, ShelfSettings};
+use devices::time::Nanos;
 use thiserror::Error;
 
 use super::{Array, ArrayError, ArrayParts, CrashPolicy};
@@ -161,6 +162,9 @@ fn identity(rig: &Rig) -> BoardIdentity {
     }
 }
 
+/// Members move 200 MB/s.
+const MEMBER_BYTE: Nanos = Nanos(5);
+
 fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
     let settings = ShelfSettings {
         level: match rig.shelf.level {
@@ -174,6 +178,7 @@ fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
         timing: DiskTiming {
             read: rig.timings.member_read.0,
             write: rig.timings.member_write.0,
+            byte: MEMBER_BYTE,
             cache: rig.timings.cache_access.0,
         },
         regions: REGIONS.iter().map(region).collect(),

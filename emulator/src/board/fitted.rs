@@ -372,6 +372,7 @@ mod tests {
             timing: DiskTiming {
                 read: second,
                 write: second,
+                byte: Nanos(5),
                 cache: second,
             },
             regions: Vec::new(),

@@ -18,12 +18,12 @@ fn check(level: Level, members: usize, lost: &[usize], expected: ShelfState) {
         bench.flush();
         lose(&mut bench, 0);
         // Parts of rows, over the edge of a chunk and of a row.
-        let written = bench.ask(Request::Write {
+        let written = bench.ask(&Request::Write {
             sector: 3,
             data: pattern(3, 10, 2),
         });
         lose(&mut bench, 1);
-        let flushed = bench.ask(Request::Flush);
+        let flushed = bench.ask(&Request::Flush);
         lose(&mut bench, 2);
         assert_eq!(bench.shelf.status().state, expected, "{case}");
         let mut whole = pattern(0, sectors, 1);
@@ -38,7 +38,7 @@ fn check(level: Level, members: usize, lost: &[usize], expected: ShelfState) {
         } else {
             assert_eq!(read, Err(BlockError::Failed), "{case}");
             let data = pattern(0, 1, 3);
-            let refused = bench.ask(Request::Write { sector: 0, data });
+            let refused = bench.ask(&Request::Write { sector: 0, data });
             assert_eq!(refused.result, Err(BlockError::Failed), "{case}");
         }
     }

@@ -105,9 +105,7 @@ fn media_are_recognised_in_any_order_and_stale_ones_are_not_used() {
             .collect();
         let spares = media.split_off(5);
         let shelf = Shelf::assemble(settings(Level::Six), media, spares).unwrap();
-        let events = Vec::new();
-        let now = Nanos::ZERO;
-        let mut bench = Bench { shelf, now, events };
+        let mut bench = Bench::of(shelf);
         bench.power_on();
         bench
     };
@@ -171,8 +169,8 @@ fn parity_that_does_not_fit_is_repaired_by_a_scrub() {
     for (level, members) in REDUNDANT {
         let (mut bench, content) = filled(level, members, 0);
         let sector = geometry::DATA_SECTOR;
-        let stored = sector::seal(&pattern(0, 1, 99));
-        bench.shelf.drives[members - 1].put(&drive::Run { sector, stored });
+        let pieces = vec![sector::Stored::seal(&pattern(0, 1, 99))];
+        bench.shelf.drives[members - 1].put(&drive::Run { sector, pieces });
         assert_eq!(bench.inconsistent_row(), Some(0));
         bench.shelf.start_scrub(bench.now, &mut bench.events);
         bench.settle();
@@ -240,17 +238,18 @@ proptest! {
         superblock.slot = u8::try_from(numbers[2] & 3).unwrap();
         let run = superblock.run(&drives[1]);
         drives[1].put(&run);
-        let writes = addresses.into_iter().map(|address| (address, vec![7; STORED_BYTES]));
-        let writes = writes.collect();
+        let stored = sector::Stored::from_bytes(&[7; STORED_BYTES]);
+        let write = |(slot, sector)| journal::Write { slot, sector, stored: stored.clone() };
+        let writes = addresses.into_iter().map(write).collect();
         let run = journal::Entry { sequence, writes }.run(superblock.array_id);
         drives[1].put(&run);
         let mut media: Vec<Medium> = drives.into_iter().map(|drive| drive.medium).collect();
         let spares = media.split_off(3);
         let shelf = Shelf::assemble(settings(Level::Five), media, spares).unwrap();
-        let mut bench = Bench { shelf, now: Nanos::ZERO, events: Vec::new() };
+        let mut bench = Bench::of(shelf);
         bench.power_on();
-        bench.ask(Request::Write { sector: 1, data: pattern(1, 9, 1) });
-        bench.ask(Request::Flush);
+        bench.ask(&Request::Write { sector: 1, data: pattern(1, 9, 1) });
+        bench.ask(&Request::Flush);
         bench.settle();
         bench.content();
     }

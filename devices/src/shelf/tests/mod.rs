@@ -6,9 +6,11 @@ mod model;
 mod power;
 mod requests;
 
+use std::collections::BTreeMap;
+
 use super::redundancy;
 use super::*;
-use crate::block::{BlockError, Completion, Request, SECTOR_BYTES};
+use crate::block::{self, BlockError, Completion, SECTOR_BYTES};
 use crate::event::DeviceEvent;
 use crate::medium::Medium;
 use crate::power::{Operation, PowerLoss, Shape, mix};
@@ -39,6 +41,7 @@ pub(super) fn settings(level: Level) -> ShelfSettings {
         timing: DiskTiming {
             read: Nanos::from_micros(100),
             write: Nanos::from_micros(200),
+            byte: Nanos(5),
             cache: Nanos::from_micros(10),
         },
         regions: vec![region("system", 0, 4), region("host", 4, 1000)],
@@ -51,9 +54,27 @@ pub(super) fn disk(rows: u64) -> Medium {
     Medium::memory(sectors * STORED_BYTES as u64, 0)
 }
 
+/// A request with its data.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Read { sector: u64, sectors: u32 },
+    Write { sector: u64, data: Vec<u8> },
+    Flush,
+}
+
+/// An answer with what was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) ticket: u64,
+    pub(super) at: Nanos,
+    pub(super) result: Result<Vec<u8>, BlockError>,
+}
+
 /// A shelf with time going on.
 #[derive(Clone, Debug)]
 pub(super) struct Bench {
+    /// By ticket, what reads put in their buffers.
+    read: BTreeMap<u64, Vec<u8>>,
     pub(super) shelf: Shelf,
     pub(super) now: Nanos,
     pub(super) events: Vec<DeviceEvent>,
@@ -72,13 +93,18 @@ impl Bench {
     ) -> Bench {
         let disks = |n| (0..n).map(|_| disk(rows)).collect();
         let shelf = Shelf::create(settings.clone(), disks(members), disks(spares)).unwrap();
-        let mut bench = Bench {
+        let mut bench = Bench::of(shelf);
+        bench.power_on();
+        bench
+    }
+
+    pub(super) fn of(shelf: Shelf) -> Bench {
+        Bench {
             shelf,
             now: Nanos::ZERO,
             events: Vec::new(),
-        };
-        bench.power_on();
-        bench
+            read: BTreeMap::new(),
+        }
     }
 
     pub(super) fn power_on(&mut self) {
@@ -91,8 +117,43 @@ impl Bench {
         self.shelf.power_lost(loss, &mut self.events);
     }
 
-    pub(super) fn submit(&mut self, request: Request) -> u64 {
-        self.shelf.submit(self.now, 0, request, &mut self.events)
+    pub(super) fn submit(&mut self, request: &Request) -> u64 {
+        self.submit_to(0, request)
+    }
+
+    pub(super) fn submit_to(&mut self, port: usize, request: &Request) -> u64 {
+        let mut read = Vec::new();
+        let mut from;
+        let asked = match request {
+            Request::Read { sector, sectors } => block::Request::Read {
+                sector: *sector,
+                sectors: *sectors,
+                into: &mut read,
+            },
+            Request::Write { sector, data } => {
+                from = data.as_slice();
+                block::Request::Write {
+                    sector: *sector,
+                    bytes: data.len() as u64,
+                    from: &mut from,
+                }
+            }
+            Request::Flush => block::Request::Flush,
+        };
+        let ticket = self.shelf.submit(self.now, port, asked, &mut self.events);
+        self.read.insert(ticket, read);
+        ticket
+    }
+
+    /// The answers a port has got, with what was read.
+    pub(super) fn answers(&mut self, port: usize) -> Vec<Answer> {
+        let done = self.shelf.take_completions(self.now, port);
+        let answer = |done: Completion| Answer {
+            ticket: done.ticket,
+            at: done.at,
+            result: done.result.map(|()| self.read[&done.ticket].clone()),
+        };
+        done.into_iter().map(answer).collect()
     }
 
     /// Goes on to the next thing that happens; false where nothing will.
@@ -111,10 +172,10 @@ impl Bench {
     }
 
     /// The answer to a request, once it is there.
-    pub(super) fn ask(&mut self, request: Request) -> Completion {
+    pub(super) fn ask(&mut self, request: &Request) -> Answer {
         let ticket = self.submit(request);
         loop {
-            let mut done = self.shelf.take_completions(self.now, 0);
+            let mut done = self.answers(0);
             if let Some(done) = done.extract_if(.., |done| done.ticket == ticket).next() {
                 return done;
             }
@@ -124,16 +185,16 @@ impl Bench {
 
     pub(super) fn write(&mut self, sector: u64, data: &[u8]) {
         let data = data.to_vec();
-        let done = self.ask(Request::Write { sector, data });
+        let done = self.ask(&Request::Write { sector, data });
         assert_eq!(done.result, Ok(Vec::new()));
     }
 
     pub(super) fn flush(&mut self) {
-        assert_eq!(self.ask(Request::Flush).result, Ok(Vec::new()));
+        assert_eq!(self.ask(&Request::Flush).result, Ok(Vec::new()));
     }
 
     pub(super) fn read(&mut self, sector: u64, sectors: u32) -> Result<Vec<u8>, BlockError> {
-        self.ask(Request::Read { sector, sectors }).result
+        self.ask(&Request::Read { sector, sectors }).result
     }
 
     pub(super) fn content(&self) -> Option<Vec<u8>> {

@@ -96,7 +96,7 @@ fn play(level: Level, members: usize, steps: Vec<Step>) {
                 for (n, block) in (sector..).zip(data.chunks(512)) {
                     model.may[usize::try_from(n).unwrap()].push(block.to_vec());
                 }
-                bench.submit(Request::Write { sector, data });
+                bench.submit(&Request::Write { sector, data });
             }
             Step::Read {
                 sector,

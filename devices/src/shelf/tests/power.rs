@@ -35,8 +35,8 @@ impl Story {
                 versions.push(version);
             }
             let data = pattern(sector, count, version);
-            self.bench.submit(Request::Write { sector, data });
-            let flush = (version % 2 == 0).then(|| self.bench.submit(Request::Flush));
+            self.bench.submit(&Request::Write { sector, data });
+            let flush = (version % 2 == 0).then(|| self.bench.submit(&Request::Flush));
             if self.bench.operations().len() >= cut {
                 return true;
             }
@@ -45,7 +45,7 @@ impl Story {
                     return true;
                 }
             }
-            let done = self.bench.shelf.take_completions(self.bench.now, 0);
+            let done = self.bench.answers(0);
             if flush.is_some_and(|flush| done.iter().any(|done| done.ticket == flush)) {
                 for (flushed, versions) in &mut self.sectors {
                     *flushed = *versions.last().unwrap();
@@ -106,7 +106,7 @@ impl Story {
                 versions.push(100);
             }
             let data = pattern(0, 6, 100);
-            self.bench.submit(Request::Write { sector: 0, data });
+            self.bench.submit(&Request::Write { sector: 0, data });
         }
         self.bench.cut(shape, seed);
         if trouble == Trouble::MemberLost {
@@ -261,8 +261,8 @@ fn how_often_it_is_advanced_makes_no_difference() {
         data: pattern(1, 9, 1),
     };
     for bench in [&mut bench, &mut at_once] {
-        bench.submit(request.clone());
-        bench.submit(Request::Flush);
+        bench.submit(&request);
+        bench.submit(&Request::Flush);
     }
     bench.settle();
     at_once.now = bench.now;

@@ -1,0 +1,199 @@
+//! The volatile write cache: sectors of the volume, sealed as the members will store them.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::sector::{self, BLOCK_SECTORS, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
+use crate::block::{SECTOR_BYTES, Source};
+use crate::medium::Chunk;
+use crate::sparse::Sparse;
+
+/// The volatile write cache, by sector of the volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cache {
+    /// Written since the running round began.
+    pub(super) dirty: Sectors,
+    /// What the running round has still to do.
+    pub(super) leaving: Sectors,
+}
+
+impl Cache {
+    /// How many of so many sectors, all of one block, are cached or not just as the first one is; and
+    /// these, if they are.
+    pub(super) fn find(&self, sector: u64, most: u64) -> (u64, Option<Part<'_>>) {
+        let (newer, dirty) = self.dirty.find(sector, most);
+        if dirty.is_some() {
+            return (newer, dirty);
+        }
+        self.leaving.find(sector, newer)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        (self.dirty.count + self.leaving.count) * SECTOR_BYTES as u64
+    }
+
+    /// Takes everything out, sector by sector, newest content of each.
+    pub(super) fn drain(&mut self) -> Vec<(u64, Stored)> {
+        let mut all = std::mem::take(&mut self.leaving);
+        for (sector, stored) in std::mem::take(&mut self.dirty).each() {
+            all.put(sector, &stored);
+        }
+        all.each().collect()
+    }
+}
+
+/// Sectors of the volume, in blocks of eight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sectors {
+    blocks: Sparse<Block>,
+    count: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Block {
+    /// Bit n: sector n is there.
+    there: u8,
+    chunk: Chunk,
+}
+
+impl Block {
+    fn empty() -> Block {
+        Block {
+            there: 0,
+            chunk: Chunk::new([0; STORED_BLOCK_BYTES]),
+        }
+    }
+
+    /// How many sectors from `first` on, at most so many, are there or not just as the first one is; and
+    /// whether they are.
+    fn stretch(&self, first: u64, most: u64) -> (u64, bool) {
+        let rest = self.there >> first;
+        let there = rest & 1 == 1;
+        let same = if there {
+            rest.trailing_ones()
+        } else {
+            rest.trailing_zeros()
+        };
+        (most.min(same.into()), there)
+    }
+}
+
+impl Sectors {
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// See [`Cache::find`].
+    fn find(&self, sector: u64, most: u64) -> (u64, Option<Part<'_>>) {
+        let Some(block) = self.blocks.get(sector / BLOCK_SECTORS) else {
+            return (most, None);
+        };
+        let first = sector % BLOCK_SECTORS;
+        let (sectors, there) = block.stretch(first, most);
+        let stored = || Part::of(Cow::Borrowed(&block.chunk), first, sectors);
+        (sectors, there.then(stored))
+    }
+
+    /// Seals what comes next from `from` into so many sectors, all of one block.
+    pub(super) fn write(&mut self, sector: u64, sectors: u64, from: &mut dyn Source) {
+        let mut fill = |places: &mut [[u8; STORED_BYTES]]| {
+            for place in places {
+                from.take(&mut place[..SECTOR_BYTES]);
+                sector::seal(place);
+            }
+        };
+        if sectors < BLOCK_SECTORS {
+            return fill(self.make(sector, sectors));
+        }
+        let mut block = [0; STORED_BLOCK_BYTES];
+        fill(block.as_chunks_mut().0);
+        let place = self.blocks.place(sector / BLOCK_SECTORS);
+        let there = place.as_ref().map_or(0, |block| block.there);
+        self.count += u64::from(there.count_zeros());
+        *place = Some(Block {
+            there: u8::MAX,
+            chunk: Chunk::new(block),
+        });
+    }
+
+    /// Puts in sectors, all of one block.
+    pub(super) fn put(&mut self, sector: u64, stored: &Stored) {
+        let places = self.make(sector, stored.sectors());
+        places.as_flattened_mut().copy_from_slice(stored);
+    }
+
+    /// Places for sectors of one block, which count as there from now on.
+    fn make(&mut self, sector: u64, sectors: u64) -> &mut [[u8; STORED_BYTES]] {
+        let block = self
+            .blocks
+            .get_or_insert_with(sector / BLOCK_SECTORS, || Block {
+                there: 0,
+                chunk: Chunk::new([0; STORED_BLOCK_BYTES]),
+            });
+        let first = sector % BLOCK_SECTORS;
+        let new = mask(first, sectors) & !block.there;
+        block.there |= new;
+        self.count += u64::from(new.count_ones());
+        let places = block.chunk.bytes_mut().as_chunks_mut().0;
+        let place = |sector| usize::try_from(sector).unwrap_or(places.len());
+        let range = place(first)..place(first + sectors);
+        places.get_mut(range).unwrap_or_default()
+    }
+
+    /// The first sectors that follow each other in one block.
+    pub(super) fn first(&self) -> Option<(u64, Stored)> {
+        let (number, block) = self.blocks.first_from(0)?;
+        let first = u64::from(block.there.trailing_zeros());
+        let (sectors, _) = block.stretch(first, BLOCK_SECTORS);
+        let stored = Part::of(Cow::Owned(block.chunk.clone()), first, sectors);
+        Some((number * BLOCK_SECTORS + first, stored))
+    }
+
+    /// Takes sectors of one block out.
+    pub(super) fn remove(&mut self, sector: u64, sectors: u64) {
+        let number = sector / BLOCK_SECTORS;
+        let gone = mask(sector % BLOCK_SECTORS, sectors);
+        let there = self.blocks.get(number).map_or(0, |block| block.there);
+        self.count -= u64::from((there & gone).count_ones());
+        if there & !gone == 0 {
+            self.blocks.remove(number);
+        } else {
+            self.blocks.get_or_insert_with(number, Block::empty).there &= !gone;
+        }
+    }
+
+    /// Each sector by itself.
+    fn each(&self) -> impl Iterator<Item = (u64, Stored)> {
+        self.blocks.iter().flat_map(|(number, block)| {
+            let there = (0..BLOCK_SECTORS).filter(|n| block.there >> n & 1 == 1);
+            let stored = |n| Part::of(Cow::Owned(block.chunk.clone()), n, 1);
+            there.map(move |n| (number * BLOCK_SECTORS + n, stored(n)))
+        })
+    }
+}
+
+fn mask(first: u64, sectors: u64) -> u8 {
+    let end = first + sectors;
+    (0..8)
+        .filter(|n| (first..end).contains(n))
+        .fold(0, |mask, n| mask | 1 << n)
+}
+
+impl Serialize for Sectors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let blocks: Vec<(u64, &Block)> = self.blocks.iter().collect();
+        blocks.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sectors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let blocks = Vec::<(u64, Block)>::deserialize(deserializer)?;
+        let there = |(_, block): &(u64, Block)| u64::from(block.there.count_ones());
+        Ok(Sectors {
+            count: blocks.iter().map(there).sum(),
+            blocks: blocks.into_iter().collect(),
+        })
+    }
+}
