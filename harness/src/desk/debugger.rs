@@ -5,7 +5,9 @@ use std::path::Path;
 
 use emulator::array::slot_letter;
 use object::write::{Object, Symbol, SymbolSection};
-use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+};
 
 use crate::firmware::{Firmware, all};
 use crate::runner::BenchError;
@@ -40,24 +42,42 @@ fn commands(folder: &Path, port: usize) -> String {
     let file = |name: &str| folder.join(format!("{name}.sym")).display().to_string();
     let mut text =
         String::from("set confirm off\nset pagination off\nset architecture i386:x86-64\n");
-    for name in ["l1", "l2-1-0", "l3-1-0"] {
-        text += &format!("add-symbol-file \"{}\"\n", file(name));
+    for firmware in all() {
+        if ["l1", "l2-1-0", "l3-1-0"].contains(&firmware.name) {
+            let (start, _) = span(firmware);
+            text += &format!("add-symbol-file \"{}\" {start:#x}\n", file(firmware.name));
+        }
     }
     text + &format!("target remote 127.0.0.1:{port}\n")
 }
 
-/// An ELF file with nothing in it but the names of functions.
+/// First address of the functions, and the one behind the last.
+fn span(firmware: &Firmware) -> (u64, u64) {
+    let functions = firmware.functions();
+    let start = functions.first().map_or(0, |(address, ..)| *address);
+    let end = functions
+        .last()
+        .map_or(0, |(address, length, _)| address + length);
+    (start, end)
+}
+
+/// An ELF file with nothing in it but the names of functions, in a section that begins at the first.
 fn symbols(firmware: &Firmware) -> Vec<u8> {
     let mut elf = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+    let (start, end) = span(firmware);
+    let text = elf.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
+    // Never read: the code is in the board's memory.
+    let size = usize::try_from(end - start).unwrap_or(0);
+    elf.append_section_data(text, &vec![0; size], 1);
     for (address, length, name) in firmware.functions() {
         elf.add_symbol(Symbol {
             name: name.as_bytes().to_vec(),
-            value: *address,
+            value: *address - start,
             size: *length,
             kind: SymbolKind::Text,
             scope: SymbolScope::Linkage,
             weak: false,
-            section: SymbolSection::Absolute,
+            section: SymbolSection::Section(text),
             flags: SymbolFlags::None,
         });
     }
