@@ -11,6 +11,8 @@ pub mod array;
 pub mod board;
 pub mod engine;
 pub mod rig;
+pub mod serve;
+pub mod service;
 pub mod shared;
 pub mod slot;
 pub mod vhost_user;

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod coverage;
 pub mod desk;
+pub mod device;
 pub mod files;
 pub mod firmware;
 pub mod golden;

@@ -2,8 +2,9 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Address, GuestMemoryBackend};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::GuestMemory;
 use super::cursor::{ChainReader, ChainWriter, Cursor};
@@ -68,10 +69,44 @@ impl Chain {
             Ok(mut available) => available.next(),
             Err(error) => return Err(ChainError::Ring(error.to_string())),
         };
-        let Some(mut descriptors) = found else {
+        let Some(descriptors) = found else {
             return Ok(None);
         };
         let head = descriptors.head_index();
+        Chain::checked(head, size, memory, descriptors).map(Some)
+    }
+
+    /// The chain that begins at descriptor `head` of `queue`, whether it is available or not: one that was
+    /// taken before, by somebody who could not answer it.
+    ///
+    /// # Errors
+    /// The ring or the chain breaks the rules, as for [`Chain::take`].
+    pub fn again(queue: &Queue, memory: &GuestMemory, head: u16) -> Result<Chain, ChainError> {
+        if !queue.is_valid(memory) {
+            return Err(ChainError::Ring(
+                "its addresses are not in memory".to_owned(),
+            ));
+        }
+        let size = queue.size();
+        let table = queue.desc_table();
+        let read = |index: u16| -> Option<Descriptor> {
+            let at = table.checked_add(u64::from(index) * size_of::<Descriptor>() as u64)?;
+            (index < size).then(|| memory.read_obj(GuestAddress(at)).ok())?
+        };
+        let next = |descriptor: &Descriptor| {
+            let goes_on = descriptor.has_next();
+            goes_on.then(|| read(descriptor.next()))?
+        };
+        let descriptors = std::iter::successors(read(head), next);
+        Chain::checked(head, usize::from(size), memory, descriptors)
+    }
+
+    fn checked(
+        head: u16,
+        size: usize,
+        memory: &GuestMemory,
+        descriptors: impl Iterator<Item = Descriptor>,
+    ) -> Result<Chain, ChainError> {
         let unusable = |what| Err(ChainError::Unusable { head, what });
         let mut chain = Chain {
             head,
@@ -79,9 +114,7 @@ impl Chain {
             readable: 0,
         };
         let mut terminated = false;
-        let mut count = 0;
-        for descriptor in descriptors.by_ref() {
-            count += 1;
+        for (count, descriptor) in (1..).zip(descriptors) {
             if count > size.min(MAX_CHAIN_DESCRIPTORS) {
                 return unusable("longer than the queue (a loop?)");
             }
@@ -109,7 +142,7 @@ impl Chain {
         if chain.readable_len() > MAX_CHAIN_BYTES || chain.writable_len() > MAX_CHAIN_BYTES {
             return unusable("more bytes than a request may have");
         }
-        Ok(Some(chain))
+        Ok(chain)
     }
 
     /// Bytes the device may read.

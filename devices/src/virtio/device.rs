@@ -48,6 +48,20 @@ pub trait VirtioDevice {
     fn in_flight(&self, queue: usize) -> usize;
 }
 
+/// Who keeps account of the requests a device has taken and not given back, so that they can be put to
+/// another device if this one is lost. What does not keep account costs nothing.
+pub trait Ledger: std::fmt::Debug {
+    /// The head of a request of `queue` that was lost with another device, and is to be taken before any
+    /// that is on the ring.
+    fn left_over(&mut self, queue: usize) -> Option<u16>;
+    /// A request was taken off the ring.
+    fn taken(&mut self, queue: usize, head: u16);
+    /// It is about to be put on the used ring.
+    fn returning(&mut self, queue: usize, head: u16);
+    /// It was: this is the index of the used ring now.
+    fn returned(&mut self, queue: usize, head: u16, used_index: u16);
+}
+
 /// What a host lends a live device for one service call.
 #[derive(Debug)]
 pub struct DeviceIo<'a> {
@@ -62,6 +76,8 @@ pub struct DeviceIo<'a> {
     pub queues: &'a mut [Queue],
     /// Where notices go.
     pub events: &'a mut Vec<DeviceEvent>,
+    /// Who keeps account of requests.
+    ledger: Option<&'a mut dyn Ledger>,
     /// Buffers returned during this call, per queue (bit n = queue n).
     pub used: u32,
     /// Set by the device: DEVICE_NEEDS_RESET (virtio 1.4 §2.1.2).
@@ -85,10 +101,18 @@ impl<'a> DeviceIo<'a> {
             memory,
             queues,
             events,
+            ledger: None,
             used: 0,
             needs_reset: false,
             config_changed: false,
         }
+    }
+
+    /// The same, with somebody who keeps account of requests.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: Option<&'a mut dyn Ledger>) -> Self {
+        self.ledger = ledger;
+        self
     }
 
     /// Takes the next request of queue `queue`, fully validated. `None` when there is none, or
@@ -105,8 +129,19 @@ impl<'a> DeviceIo<'a> {
         if !ring.ready() {
             return None;
         }
-        match Chain::take(ring, self.memory) {
-            Ok(chain) => chain,
+        let left_over = self.ledger.as_mut().and_then(|it| it.left_over(queue));
+        let taken = match left_over {
+            Some(head) => Chain::again(ring, self.memory, head).map(Some),
+            None => Chain::take(ring, self.memory),
+        };
+        match taken {
+            Ok(Some(chain)) => {
+                if let (Some(ledger), None) = (&mut self.ledger, left_over) {
+                    ledger.taken(queue, chain.head);
+                }
+                Some(chain)
+            }
+            Ok(None) => None,
             Err(error) => {
                 if let ChainError::Unusable { head, .. } = error {
                     self.give_back(queue, head, 0);
@@ -135,8 +170,16 @@ impl<'a> DeviceIo<'a> {
         let Some(ring) = self.queues.get_mut(queue) else {
             return;
         };
+        if let Some(ledger) = &mut self.ledger {
+            ledger.returning(queue, head);
+        }
         match ring.add_used(self.memory, head, written) {
-            Ok(()) => self.used |= 1 << queue,
+            Ok(()) => {
+                self.used |= 1 << queue;
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.returned(queue, head, ring.next_used());
+                }
+            }
             Err(error) => {
                 self.fault(queue, &format!("used ring unusable: {error}"));
                 self.needs_reset = true;

@@ -11,7 +11,7 @@ mod device;
 
 pub use chain::{Chain, ChainError, MAX_CHAIN_BYTES, MAX_CHAIN_DESCRIPTORS};
 pub use cursor::{ChainReader, ChainWriter};
-pub use device::{DeviceIo, VirtioDevice};
+pub use device::{DeviceIo, Ledger, VirtioDevice};
 
 /// Guest memory as every device sees it.
 pub type GuestMemory = vm_memory::GuestMemoryMmap<()>;

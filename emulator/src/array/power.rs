@@ -105,15 +105,18 @@ pub struct CutPoint {
 
 /// An armed cut and how far its operation count has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ArmedCut {
-    pub(super) id: u32,
-    pub(super) point: CutPoint,
-    pub(super) seen: u64,
+pub struct ArmedCut {
+    /// Its number.
+    pub id: u32,
+    /// What it waits for.
+    pub point: CutPoint,
+    /// How many such operations there were.
+    pub seen: u64,
 }
 
 impl ArmedCut {
     /// Counts an operation; true when it is the one.
-    pub(super) fn matches(&mut self, source: Source, operation: &Operation) -> bool {
+    pub fn matches(&mut self, source: Source, operation: &Operation) -> bool {
         let point = &self.point;
         let wanted = point.source == source
             && point.unit.is_none_or(|unit| unit == operation.unit)

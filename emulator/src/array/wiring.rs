@@ -70,12 +70,7 @@ impl Controller {
         let geometry =
             Geometry::of_size(flash.chip_size.0).map_err(|error| impossible(error.to_string()))?;
         let mut part = FlashPart::new(geometry);
-        part.timings = Timings {
-            page_program: rig.timings.page_program.0,
-            sector_erase: rig.timings.sector_erase.0,
-            block_erase: rig.timings.block_erase.0,
-            chip_erase: rig.timings.chip_erase.0,
-        };
+        part.timings = flash_timings(&rig.timings);
         let mut chips = Vec::new();
         for index in 0..flash.chips {
             let name = format!("flash-{serial}-{index}");
@@ -165,6 +160,26 @@ fn identity(rig: &Rig) -> BoardIdentity {
 /// Members move 200 MB/s.
 const MEMBER_BYTE: Nanos = Nanos(5);
 
+/// How fast the disks of a rig are.
+pub fn disk_timing(timings: &rig::Timings) -> DiskTiming {
+    DiskTiming {
+        read: timings.member_read.0,
+        write: timings.member_write.0,
+        byte: MEMBER_BYTE,
+        cache: timings.cache_access.0,
+    }
+}
+
+/// How fast the flash chips of a rig are.
+pub fn flash_timings(timings: &rig::Timings) -> Timings {
+    Timings {
+        page_program: timings.page_program.0,
+        sector_erase: timings.sector_erase.0,
+        block_erase: timings.block_erase.0,
+        chip_erase: timings.chip_erase.0,
+    }
+}
+
 fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
     let settings = ShelfSettings {
         level: match rig.shelf.level {
@@ -175,12 +190,7 @@ fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
         },
         chunk_bytes: u32::try_from(rig.shelf.chunk.0).unwrap_or(u32::MAX),
         cache_bytes: rig.shelf.cache.0,
-        timing: DiskTiming {
-            read: rig.timings.member_read.0,
-            write: rig.timings.member_write.0,
-            byte: MEMBER_BYTE,
-            cache: rig.timings.cache_access.0,
-        },
+        timing: disk_timing(&rig.timings),
         regions: REGIONS.iter().map(region).collect(),
         array_id: ARRAY_ID,
     };
@@ -200,7 +210,7 @@ fn shelf(rig: &Rig, storage: &Storage) -> Result<Shelf, WiringError> {
 }
 
 /// Written into the superblock of every member disk of the bench.
-const ARRAY_ID: u64 = 0x4142_2d31;
+pub const ARRAY_ID: u64 = 0x4142_2d31;
 
 /// Parts of the volume whose traffic the shelf counts apart: name, first sector, sectors. They are
 /// those of the reference firmware's volume layout (firmware manual); the shelf only counts.

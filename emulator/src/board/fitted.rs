@@ -13,13 +13,14 @@ use devices::panel::{Framebuffer, PanelVirtio};
 use devices::service_media::ServiceMedia;
 use devices::shelf::Shelf;
 use devices::time::Nanos;
-use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
+use devices::virtio::{GuestMemory, VirtioDevice};
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::QueueT;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::controller::Controller;
+use crate::service::{self, NextDeadline, Served, Show, Visit};
 use crate::shared::Shared;
 use crate::slot::{Face, Slot};
 
@@ -103,12 +104,6 @@ pub(super) struct Cores<'a> {
     pub(super) local: &'a mut LocalCores,
     pub(super) controller: Option<&'a mut Controller>,
     pub(super) shared: &'a mut Shared,
-}
-
-/// Something to do with one device, whatever its type.
-trait Visit {
-    type Answer;
-    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Self::Answer;
 }
 
 /// What one service of one device came to.
@@ -232,24 +227,6 @@ fn mac(network: u8, index: usize) -> [u8; 6] {
     ]
 }
 
-struct Show {
-    wants_notify: bool,
-}
-
-impl Visit for Show {
-    type Answer = Face;
-    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Face {
-        Face {
-            device_id: device.device_id(),
-            features: device.features(core),
-            queue_sizes: device.queue_sizes().to_vec(),
-            config: device.config(core),
-            generation: 0,
-            wants_notify: self.wants_notify,
-        }
-    }
-}
-
 struct Forget;
 
 impl Visit for Forget {
@@ -259,16 +236,7 @@ impl Visit for Forget {
     }
 }
 
-struct NextDeadline;
-
-impl Visit for NextDeadline {
-    type Answer = Option<Nanos>;
-    fn visit<D: VirtioDevice>(self, device: &mut D, core: &mut D::Core<'_>) -> Option<Nanos> {
-        device.deadline(core)
-    }
-}
-
-/// One service call for one device.
+/// One service call for one device of a board.
 pub(super) struct Serve<'a> {
     pub(super) slot: &'a mut Slot,
     pub(super) memory: &'a GuestMemory,
@@ -286,41 +254,28 @@ impl Visit for Serve<'_> {
             now,
             events,
         } = self;
-        let mut changed = false;
-        if std::mem::take(&mut slot.was_reset) {
-            device.reset(core);
-        }
-        for what in slot.driver_faults.drain(..) {
-            events.push(DeviceEvent::DriverFault { queue: 0, what });
-        }
-        for (offset, data) in slot.config_writes.drain(..) {
-            device.write_config(core, offset, &data);
-            changed = true;
-        }
-        let mut serviced = Serviced::default();
-        if slot.live && !slot.needs_reset {
-            let mut io = DeviceIo::new(now, slot.features, memory, &mut slot.queues, events);
-            device.service(core, &mut io);
-            changed |= io.config_changed;
-            slot.needs_reset = io.needs_reset;
-            let used = io.used;
+        let serves = slot.live && !slot.needs_reset;
+        let call = service::Serve {
+            slot: &mut *slot,
+            memory,
+            now,
+            events,
+            ledger: None,
+        };
+        let Served { used, changed } = call.visit(device, core);
+        let mut serviced = Serviced {
+            changed,
+            ..Serviced::default()
+        };
+        if serves {
             let returned = |queue: &usize| used & (1 << queue) != 0;
             serviced.returned = (0..slot.queues.len())
                 .filter(|queue| returned(queue) && wants_news(slot, *queue, memory))
                 .fold(0, |queues, queue| queues | 1 << queue);
-            changed |= slot.needs_reset;
             serviced.unfinished = (0..slot.queues.len())
                 .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))
                 .sum();
         }
-        if changed {
-            let config = device.config(core);
-            if config != slot.face.config {
-                slot.face.config = config;
-                slot.face.generation = slot.face.generation.wrapping_add(1);
-            }
-        }
-        serviced.changed = changed;
         serviced
     }
 }

@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices::virtio::GuestMemory;
+use devices::virtio::{GuestMemory, Ledger};
 use thiserror::Error;
 use vhost::vhost_user::BackendReqHandler;
 
-use super::memory::MemorySource;
+use super::hole;
+use super::inflight::Inflight;
+use super::memory::{Mapped, MemorySource};
+use super::message::{self, Waiting};
 use super::notice::{Notices, handed_over};
 use super::session::Session;
 use crate::slot::{Face, Slot};
@@ -35,6 +38,9 @@ pub struct Connection {
     /// By queue.
     kicks: Vec<Option<Arc<File>>>,
     memory: GuestMemory,
+    /// Where the memory is the front-end's: what keeps it mapped.
+    mapped: Option<Arc<Mapped>>,
+    inflight: Option<Inflight>,
 }
 
 impl fmt::Debug for Connection {
@@ -69,6 +75,8 @@ impl Connection {
             notices: None,
             kicks: Vec::new(),
             memory: owned.unwrap_or_default(),
+            mapped: None,
+            inflight: None,
         })
     }
 
@@ -92,16 +100,18 @@ impl Connection {
         }
         self.session().note_progress(slot);
         let handled = self.handler.handle_request();
-        let shared = self.session().memory().cloned();
-        if let Some(memory) = shared {
-            self.memory = memory;
+        // Nothing here panics while it holds the lock; the crate asks for a mutex.
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mapped) = session.memory() {
+            self.memory = mapped.memory.clone();
+            self.mapped = Some(Arc::clone(mapped));
         }
-        let memory = self.memory.clone();
-        let mut session = self.session();
-        session.apply(slot, &memory);
-        let kicks = session.rings.iter().map(|ring| ring.kick.clone()).collect();
+        if let Some(inflight) = session.inflight.take() {
+            self.inflight = Some(inflight);
+        }
+        session.apply(slot, &self.memory, self.inflight.as_mut());
+        self.kicks = session.rings.iter().map(|ring| ring.kick.clone()).collect();
         drop(session);
-        self.kicks = kicks;
         handled.map_err(|error| Lost {
             what: error.to_string(),
             orderly: matches!(error, vhost::vhost_user::Error::Disconnected),
@@ -114,27 +124,52 @@ impl Connection {
         queues.filter_map(|(queue, kick)| kick.as_ref().map(|kick| (queue, kick.as_fd())))
     }
 
-    /// Takes notifications of `queue` off its descriptor.
-    pub fn take_kick(&self, queue: u32) {
+    /// Takes notifications of `queue` off its descriptor. False: none will ever come.
+    pub fn take_kick(&self, queue: u32) -> bool {
         let queue = usize::try_from(queue).unwrap_or(usize::MAX);
-        if let Some(mut kick) = self.kicks.get(queue).and_then(|kick| kick.as_deref()) {
-            let mut count = [0; 8];
+        let Some(mut kick) = self.kicks.get(queue).and_then(|kick| kick.as_deref()) else {
+            return true;
+        };
+        let mut count = [0; 8];
+        match kick.read(&mut count) {
+            Ok(read) => read > 0,
             // Nothing to read is nothing lost.
-            let _ = kick.read(&mut count);
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Looks no more for notifications of `queue`.
+    pub fn forget_kick(&mut self, queue: u32) {
+        let queue = usize::try_from(queue).unwrap_or(usize::MAX);
+        if let Some(kick) = self.kicks.get_mut(queue) {
+            *kick = None;
         }
     }
 
     /// Tells the driver that queue `queue` has answers.
     pub fn call(&self, queue: usize) {
-        let session = self.session();
-        if let Some(mut call) = session
-            .rings
-            .get(queue)
-            .and_then(|ring| ring.call.as_deref())
-        {
-            // A front-end whose eventfd is full has a notification pending already.
-            let _ = call.write(&1_u64.to_ne_bytes());
+        if let Some(ring) = self.session().rings.get(queue) {
+            ring.tell();
         }
+    }
+
+    /// What waits to be handled, if it can be handled at once.
+    ///
+    /// # Errors
+    /// The host cannot tell.
+    pub fn waiting(&self) -> std::io::Result<Waiting> {
+        message::waiting(&self.socket)
+    }
+
+    /// What one service call of the device needs.
+    pub fn lend(&mut self) -> (&GuestMemory, Option<&mut dyn Ledger>) {
+        let ledger = self.inflight.as_mut().map(|it| it as &mut dyn Ledger);
+        (&self.memory, ledger)
+    }
+
+    /// Whether the front-end took away memory that it had shared, since this was last asked.
+    pub fn lost_memory(&self) -> bool {
+        hole::was_filled()
     }
 
     /// Shows the driver what the device changed. True where the front-end is yet to be told.
@@ -176,7 +211,6 @@ impl Connection {
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
-        // Nothing here panics while it holds the lock; the crate asks for a mutex.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

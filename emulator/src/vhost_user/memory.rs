@@ -1,11 +1,14 @@
 //! The memory a front-end shares, and the two kinds of addresses it uses.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use devices::virtio::GuestMemory;
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 use vhost::vhost_user::{Error, Result};
 use vm_memory::{GuestAddress, GuestRegionMmap};
+
+use super::hole::Guarded;
 
 /// Where the guest's memory is to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +23,16 @@ pub enum MemorySource {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     regions: Vec<Region>,
-    /// Mapped, where it comes from the front-end.
-    pub(super) mapped: Option<GuestMemory>,
+    /// Where it comes from the front-end.
+    pub(super) mapped: Option<Arc<Mapped>>,
+}
+
+/// Memory that a front-end shares.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    pub(super) memory: GuestMemory,
+    /// Files may be cut short under our hands.
+    _guarded: Vec<Guarded>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +56,7 @@ impl Table {
         });
         let mapped = match source {
             MemorySource::Owned => None,
-            MemorySource::Shared => Some(map(told, files)?),
+            MemorySource::Shared => Some(Arc::new(map(told, files)?)),
         };
         Ok(Table {
             regions: regions.collect(),
@@ -62,17 +73,24 @@ impl Table {
     }
 }
 
-fn map(told: &[VhostUserMemoryRegion], files: Vec<File>) -> Result<GuestMemory> {
+fn map(told: &[VhostUserMemoryRegion], files: Vec<File>) -> Result<Mapped> {
     let broken = |error: String| Error::ReqHandlerError(std::io::Error::other(error));
-    let mut mapped = Vec::new();
+    let (mut mapped, mut guarded) = (Vec::new(), Vec::new());
     for (region, file) in told.iter().zip(files) {
         // Refuses a file that is shorter than the region it is said to hold.
         let memory = region.mmap_region(file)?;
+        let start = memory.as_ptr() as usize;
+        let guard = Guarded::new(&(start..start.saturating_add(memory.size())));
+        guarded.push(guard.ok_or_else(|| broken("too many memory regions".to_owned()))?);
         let start = GuestAddress(region.guest_phys_addr);
         let region = GuestRegionMmap::new(memory, start)
             .ok_or_else(|| broken("a memory region beyond the address space".to_owned()))?;
         mapped.push(region);
     }
     mapped.sort_by_key(|region| vm_memory::GuestMemoryRegion::start_addr(region).0);
-    GuestMemory::from_regions(mapped).map_err(|error| broken(error.to_string()))
+    let memory = GuestMemory::from_regions(mapped).map_err(|error| broken(error.to_string()))?;
+    Ok(Mapped {
+        memory,
+        _guarded: guarded,
+    })
 }

@@ -5,6 +5,9 @@
 //!   does not see the difference.
 //! * `session.rs` — what the front-end said so far; the protocol itself is the `vhost` crate's.
 //! * `memory.rs` — the front-end's memory, and its addresses.
+//! * `message.rs` — whether the next message is all there.
+//! * `hole.rs` — a front-end that takes its memory away again.
+//! * `inflight.rs` — what is in flight, in memory that outlives us.
 //! * `notice.rs` — what the back-end tells the front-end by itself.
 //!
 //! There is no thread here: whoever has a connection polls its descriptors and handles what came, so that
@@ -13,9 +16,13 @@
 //! tracking.)
 
 mod connection;
+mod hole;
+mod inflight;
 mod memory;
+mod message;
 mod notice;
 mod session;
 
 pub use connection::{Connection, Lost};
 pub use memory::MemorySource;
+pub use message::Waiting;

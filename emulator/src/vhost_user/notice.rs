@@ -4,15 +4,12 @@
 //! CONFIG_CHANGE_MSG on it. So the descriptor is picked up here, by looking at a message before the crate reads
 //! it.
 
-use std::io::{self, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use super::message::{HEADER_BYTES, Look};
 
-/// Header of every message: request, flags, bytes that follow.
-const HEADER_BYTES: usize = 12;
 /// VHOST_USER_SET_BACKEND_REQ_FD.
 const SET_BACKEND_REQ_FD: u32 = 21;
 /// VHOST_USER_BACKEND_CONFIG_CHANGE_MSG.
@@ -35,23 +32,12 @@ pub(super) struct Notices {
 
 /// Looks whether the next message on `socket` hands over a channel, without taking it off.
 pub(super) fn handed_over(socket: &UnixStream) -> Option<Notices> {
-    let mut header = [0; HEADER_BYTES];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let mut parts = [IoSliceMut::new(&mut header)];
-    let received = recvmsg(socket, &mut parts, &mut control, flags).ok()?;
     // Descriptors that came with anything else are dropped again here: only copies, as it was a look.
-    let files = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(files) => Some(files),
-        _ => None,
-    });
-    let file = files.flatten().next()?;
-    let request = u32::from_le_bytes(*header.first_chunk()?);
-    if received.bytes != HEADER_BYTES || request != SET_BACKEND_REQ_FD {
+    let look = Look::at(socket).ok()?;
+    if look.word(0) != Some(SET_BACKEND_REQ_FD) {
         return None;
     }
-    let channel = UnixStream::from(file);
+    let channel = UnixStream::from(look.files.into_iter().next()?);
     channel.set_nonblocking(true).ok()?;
     Some(Notices {
         channel,

@@ -1,7 +1,7 @@
 //! What a front-end said so far.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use devices::virtio::GuestMemory;
@@ -14,9 +14,11 @@ use vhost::vhost_user::message::{
     VhostUserVringAddrFlags, VhostUserVringState,
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
 
-use super::memory::{MemorySource, Table};
+use super::inflight::{self, Inflight};
+use super::memory::{Mapped, MemorySource, Table};
 use crate::slot::{Face, Slot};
 
 /// Bit 30 of the feature word: the protocol has features of its own. No business of the driver's.
@@ -41,6 +43,14 @@ impl Ring {
     fn wanted(&self) -> bool {
         self.enabled && self.kick.is_some() && self.addresses.is_some()
     }
+
+    /// Tells the driver that there may be answers.
+    pub(super) fn tell(&self) {
+        if let Some(mut call) = self.call.as_deref() {
+            // A front-end whose eventfd is full has a notification pending already.
+            let _ = call.write(&1_u64.to_ne_bytes());
+        }
+    }
 }
 
 /// One device as its front-end set it up.
@@ -56,6 +66,8 @@ pub(super) struct Session {
     config_writes: Vec<(u64, Vec<u8>)>,
     /// A reset of the device that left its rings alone so far.
     reset: bool,
+    /// What is in flight, as the front-end handed it over just now.
+    pub(super) inflight: Option<Inflight>,
 }
 
 fn unsupported<T>() -> Result<T> {
@@ -74,11 +86,12 @@ impl Session {
             protocol_features: 0,
             config_writes: Vec::new(),
             reset: false,
+            inflight: None,
         }
     }
 
     /// The front-end's memory, where it hands it over.
-    pub(super) fn memory(&self) -> Option<&GuestMemory> {
+    pub(super) fn memory(&self) -> Option<&Arc<Mapped>> {
         self.table.mapped.as_ref()
     }
 
@@ -96,19 +109,39 @@ impl Session {
         }
     }
 
-    /// Brings the driver's half of the slot up to date. `memory` holds the rings.
-    pub(super) fn apply(&mut self, slot: &mut Slot, memory: &GuestMemory) {
+    /// Brings the driver's half of the slot up to date. `memory` holds the rings, `inflight` what a back-end before
+    /// this one left over.
+    pub(super) fn apply(
+        &mut self,
+        slot: &mut Slot,
+        memory: &GuestMemory,
+        mut inflight: Option<&mut Inflight>,
+    ) {
         if std::mem::take(&mut self.reset) {
             slot.reset();
         }
         let ran = self.rings.iter().any(|ring| ring.running);
-        for (ring, queue) in self.rings.iter_mut().zip(&mut slot.queues) {
+        let event_index = self.features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
+        for (index, (ring, queue)) in self.rings.iter_mut().zip(&mut slot.queues).enumerate() {
             if ring.wanted() && !ring.running {
                 ring.running = true;
                 start(ring, queue, memory, !slot.face.wants_notify);
+                queue.set_event_idx(event_index);
+                let used = queue.next_used();
+                let left_over = inflight.as_mut().and_then(|it| it.start(index, used));
+                if let Some(left_over) = left_over {
+                    // What was taken is answered or in flight. (The front-end knows nothing better than what is
+                    // answered when a back-end was lost.)
+                    queue.set_next_avail(used.wrapping_add(left_over));
+                }
+                // An answer may have come from a back-end that was lost before it could tell.
+                ring.tell();
             } else if !ring.wanted() && ring.running {
                 ring.running = false;
                 queue.set_ready(false);
+                if let Some(inflight) = &mut inflight {
+                    inflight.stop(index);
+                }
             }
         }
         let runs = self.rings.iter().any(|ring| ring.running);
@@ -278,9 +311,13 @@ impl VhostUserBackendReqHandlerMut for Session {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        let always = VhostUserProtocolFeatures::MQ
+        let mut always = VhostUserProtocolFeatures::MQ
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::RESET_DEVICE;
+        if self.source == MemorySource::Shared {
+            // A board's QEMU lives no longer than its devices.
+            always |= VhostUserProtocolFeatures::INFLIGHT_SHMFD;
+        }
         // QEMU warns of a configuration space that it was not told the size of.
         let with_config = always | VhostUserProtocolFeatures::CONFIG;
         Ok(if self.face.config.is_empty() {
@@ -338,13 +375,14 @@ impl VhostUserBackendReqHandlerMut for Session {
 
     fn get_inflight_fd(
         &mut self,
-        _inflight: &VhostUserInflight,
+        inflight: &VhostUserInflight,
     ) -> Result<(VhostUserInflight, File)> {
-        unsupported()
+        inflight::make(inflight)
     }
 
-    fn set_inflight_fd(&mut self, _inflight: &VhostUserInflight, _file: File) -> Result<()> {
-        unsupported()
+    fn set_inflight_fd(&mut self, inflight: &VhostUserInflight, file: File) -> Result<()> {
+        self.inflight = Some(Inflight::map(inflight, file)?);
+        Ok(())
     }
 
     fn get_max_mem_slots(&mut self) -> Result<u64> {

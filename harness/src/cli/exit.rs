@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 
 use super::output::stderr_colours;
+use crate::device::DeviceError;
 use crate::files::FileError;
 use crate::report::SinkError;
 use crate::runner::BenchError;
@@ -51,6 +52,9 @@ pub enum CliError {
     /// The bench could not do its part.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// A device cannot be served.
+    #[error(transparent)]
+    Device(DeviceError),
     /// A report cannot be written.
     #[error(transparent)]
     Report(#[from] SinkError),
@@ -116,6 +120,14 @@ impl CliError {
                 format!("error: {}\n`arraybench doctor` says more.\n", error.chain()),
                 Exit::Broken,
             ),
+            CliError::Device(error) => {
+                let exit = match error {
+                    DeviceError::Usage(_) => Exit::Usage,
+                    DeviceError::File(_) => Exit::BadFile,
+                    DeviceError::Busy(_) | DeviceError::Host { .. } => Exit::Broken,
+                };
+                (format!("error: {error}\n"), exit)
+            }
             CliError::Report(error) => {
                 (format!("error: {error}: {}\n", error.source), Exit::Broken)
             }

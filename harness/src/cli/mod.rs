@@ -5,7 +5,9 @@
 
 mod boot;
 mod completions;
+mod control;
 mod coverage;
+mod device;
 mod doctor;
 mod engine;
 mod exit;
@@ -50,6 +52,8 @@ enum Command {
     Sweep(sweep::Sweep),
     Image(image::Image),
     Coverage(coverage::CoverageCommand),
+    Device(device::Device),
+    Control(control::Control),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -75,6 +79,8 @@ pub fn main() -> ExitCode {
         Command::Sweep(command) => command.run(),
         Command::Image(command) => command.run(),
         Command::Coverage(command) => command.run(),
+        Command::Device(command) => command.run(),
+        Command::Control(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -1,0 +1,103 @@
+//! The next message, looked at before the `vhost` crate reads it.
+//!
+//! The crate waits for what a header promises, for ever, and for room for its answer. So a message is only
+//! handed to it when all of it has come and the answer can go.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+/// Header of every message: request, flags, bytes that follow.
+pub(super) const HEADER_BYTES: usize = 12;
+/// Longest body that the crate takes; with more it gives up at once.
+const BODY_BYTES_MAX: u64 = 4096;
+/// VHOST_USER_GET_VRING_BASE.
+const GET_VRING_BASE: u32 = 11;
+
+/// What waits on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing.
+    Nothing,
+    /// The beginning of a message, or no room for its answer.
+    Incomplete,
+    /// A message that asks for a queue to be stopped, which has to have answered everything by then.
+    Stop {
+        /// The queue.
+        queue: u32,
+    },
+    /// Any other message, or the end.
+    Message,
+}
+
+/// A look at the next message: its first bytes, and descriptors that come with it (copies).
+pub(super) struct Look {
+    pub(super) bytes: [u8; HEADER_BYTES + 4],
+    pub(super) length: usize,
+    pub(super) files: Vec<OwnedFd>,
+}
+
+impl Look {
+    /// Takes a look at `socket` without taking anything off it.
+    pub(super) fn at(socket: &UnixStream) -> rustix::io::Result<Look> {
+        let mut bytes = [0; HEADER_BYTES + 4];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let received = recvmsg(socket, &mut parts, &mut control, flags)?;
+        let files = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        });
+        let files = files.flatten().collect();
+        Ok(Look {
+            bytes,
+            length: received.bytes,
+            files,
+        })
+    }
+
+    /// A 32-bit word of the message.
+    pub(super) fn word(&self, index: usize) -> Option<u32> {
+        let (words, _) = self.bytes.get(..self.length)?.as_chunks::<4>();
+        words.get(index).copied().map(u32::from_le_bytes)
+    }
+}
+
+/// What waits on `socket`.
+pub(super) fn waiting(socket: &UnixStream) -> io::Result<Waiting> {
+    let look = match Look::at(socket) {
+        Ok(look) => look,
+        Err(rustix::io::Errno::AGAIN) => return Ok(Waiting::Nothing),
+        // The crate sees it too, and says it better.
+        Err(_) => return Ok(Waiting::Message),
+    };
+    if look.length == 0 {
+        return Ok(Waiting::Message);
+    }
+    let (Some(request), Some(length)) = (look.word(0), look.word(2)) else {
+        return Ok(Waiting::Incomplete);
+    };
+    let length = u64::from(length);
+    let there = rustix::io::ioctl_fionread(socket)?;
+    let whole = length > BODY_BYTES_MAX || there >= HEADER_BYTES as u64 + length;
+    if !whole || !has_room(socket)? {
+        return Ok(Waiting::Incomplete);
+    }
+    Ok(match look.word(3) {
+        Some(queue) if request == GET_VRING_BASE => Waiting::Stop { queue },
+        _ => Waiting::Message,
+    })
+}
+
+/// Whether an answer can be sent without waiting.
+fn has_room(socket: &UnixStream) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default()))?;
+    let [socket] = fds;
+    Ok(!socket.revents().is_empty())
+}

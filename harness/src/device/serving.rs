@@ -1,0 +1,143 @@
+//! Sockets, signals and the clock.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use devices::time::Nanos;
+use emulator::serve::{Control, Hardware, Pace, Place, PlaceError, Port, Server, Settings};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::DeviceError;
+
+/// How a device is served.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// One socket a port.
+    pub sockets: Vec<PathBuf>,
+    /// Where commands come from.
+    pub control: Option<PathBuf>,
+    /// How long to look for requests before waiting for them.
+    pub poll: Nanos,
+    /// How the device's time goes.
+    pub pace: Pace,
+}
+
+/// How people attach to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A device that QEMU and cloud-hypervisor know: a disk.
+    Disk,
+    /// Any other, by its virtio number, queues, size of a queue, bytes of its configuration space.
+    Other {
+        /// Virtio device id.
+        id: u32,
+        /// How many queues.
+        queues: usize,
+        /// Their size.
+        size: u16,
+        /// Bytes of configuration space.
+        config: usize,
+    },
+}
+
+impl Attachment {
+    /// The command lines that attach to `socket`.
+    pub fn lines(self, socket: &str) -> String {
+        match self {
+            Attachment::Disk => format!(
+                "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
+                 -machine q35,memory-backend=m -m 512M \
+                 -chardev socket,id=c0,path={socket} \
+                 -device vhost-user-blk-pci,chardev=c0,num-queues=1\n\
+                 cloud-hypervisor: --memory size=512M,shared=on \
+                 --disk vhost_user=true,socket={socket},num_queues=1,queue_size=128\n"
+            ),
+            Attachment::Other {
+                id,
+                queues,
+                size,
+                config,
+            } => format!(
+                "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
+                 -machine microvm,memory-backend=m -m 512M \
+                 -global virtio-mmio.force-legacy=false \
+                 -chardev socket,id=c0,path={socket} \
+                 -device vhost-user-test-device,chardev=c0,virtio-id={id},num_vqs={queues},\
+                 vq_size={size},config_size={config}\n"
+            ),
+        }
+    }
+}
+
+/// Serves `hardware` until a signal ends it. `about` tells what it is, `help` which commands it knows.
+///
+/// # Errors
+/// A socket cannot be made, or the host cannot wait.
+pub fn serve(
+    hardware: impl Hardware,
+    serving: &Serving,
+    about: &str,
+    attachment: Attachment,
+    help: &str,
+) -> Result<(), DeviceError> {
+    let host = |what: &'static str| {
+        move |source| DeviceError::Host {
+            what: what.to_owned(),
+            source,
+        }
+    };
+    let (stop, stopper) = UnixStream::pair().map_err(host("a signal cannot be waited for"))?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let stopper = stopper
+            .try_clone()
+            .map_err(host("a signal cannot be waited for"))?;
+        signal_hook::low_level::pipe::register(signal, stopper)
+            .map_err(host("a signal cannot be waited for"))?;
+    }
+    let mut ports = Vec::new();
+    let mut text = format!("{about}\n");
+    for (number, socket) in serving.sockets.iter().enumerate() {
+        ports.push(Port::new(
+            Place::take(socket).map_err(|it| place(&it))?,
+            number,
+        ));
+        text.push_str(&attachment.lines(&socket.display().to_string()));
+    }
+    let control = serving.control.as_ref().map(|path| Place::take(path));
+    let control = control
+        .transpose()
+        .map_err(|it| place(&it))?
+        .map(Control::new);
+    if let Some(path) = &serving.control {
+        text.push_str(&format!(
+            "control:          arraybench control {} help\n",
+            path.display()
+        ));
+    }
+    // Whoever waits for this line may connect. A reader that left is no reason to stop.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().flush();
+    let began = Instant::now();
+    let clock = || Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let mut tell = |line: &str| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    };
+    let settings = Settings {
+        pace: serving.pace,
+        poll: serving.poll,
+    };
+    Server::new(hardware, help, ports, control, settings, &clock, &mut tell)
+        .run(stop.as_fd())
+        .map_err(host("the sockets cannot be waited for"))
+}
+
+fn place(error: &PlaceError) -> DeviceError {
+    match error {
+        PlaceError::InUse(_) => DeviceError::Busy(error.to_string()),
+        PlaceError::NoSocket(_) => DeviceError::File(error.to_string()),
+        PlaceError::Host { .. } => DeviceError::Usage(error.to_string()),
+    }
+}
