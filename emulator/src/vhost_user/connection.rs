@@ -80,6 +80,12 @@ impl Connection {
         })
     }
 
+    /// Expects that the front-end stops all rings now and then and goes on where it was, as QEMU does while a
+    /// debugger has its machine. Otherwise stopping all of them is a reset.
+    pub fn expect_pauses(&mut self) {
+        self.session().pauses = true;
+    }
+
     /// The socket, to wait for messages on.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

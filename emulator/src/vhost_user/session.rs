@@ -15,7 +15,7 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
-use virtio_queue::{Queue, QueueT};
+use virtio_queue::{Queue, QueueState, QueueT};
 
 use super::inflight::{self, Inflight};
 use super::memory::{Mapped, MemorySource, Table};
@@ -37,11 +37,20 @@ pub(super) struct Ring {
     enabled: bool,
     /// It was handed to the device.
     running: bool,
+    /// As it was when it last stopped: addresses, how far the device was, and all the rest.
+    stopped: Option<([u64; 3], u16, QueueState)>,
 }
 
 impl Ring {
     fn wanted(&self) -> bool {
         self.enabled && self.kick.is_some() && self.addresses.is_some()
+    }
+
+    /// The ring as it was, if it only paused: a driver that begins anew begins at 0.
+    fn as_it_was(&self) -> Option<Queue> {
+        let (addresses, base, state) = self.stopped?;
+        let same = self.addresses == Some(addresses) && self.base == base && base != 0;
+        Queue::try_from(state).ok().filter(|_| same)
     }
 
     /// Tells the driver that there may be answers.
@@ -66,6 +75,10 @@ pub(super) struct Session {
     config_writes: Vec<(u64, Vec<u8>)>,
     /// A reset of the device that left its rings alone so far.
     reset: bool,
+    /// The front-end stops all rings now and then and goes on where it was, as QEMU does for a debugger.
+    pub(super) pauses: bool,
+    /// All rings are stopped, and it is not known whether for a pause.
+    paused: bool,
     /// What is in flight, as the front-end handed it over just now.
     pub(super) inflight: Option<Inflight>,
 }
@@ -86,6 +99,8 @@ impl Session {
             protocol_features: 0,
             config_writes: Vec::new(),
             reset: false,
+            pauses: false,
+            paused: false,
             inflight: None,
         }
     }
@@ -121,10 +136,26 @@ impl Session {
             slot.reset();
         }
         let ran = self.rings.iter().any(|ring| ring.running);
+        let mut starts = self
+            .rings
+            .iter()
+            .filter(|ring| ring.wanted() && !ring.running);
+        if let (true, Some(first)) = (self.paused, starts.next()) {
+            self.paused = false;
+            if first.as_it_was().is_none() {
+                slot.reset();
+                self.rings.iter_mut().for_each(|ring| ring.stopped = None);
+            }
+        }
         let event_index = self.features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
         for (index, (ring, queue)) in self.rings.iter_mut().zip(&mut slot.queues).enumerate() {
             if ring.wanted() && !ring.running {
                 ring.running = true;
+                if let Some(as_it_was) = ring.as_it_was() {
+                    *queue = as_it_was;
+                    ring.stopped = None;
+                    continue;
+                }
                 start(ring, queue, memory, !slot.face.wants_notify);
                 queue.set_event_idx(event_index);
                 let used = queue.next_used();
@@ -138,6 +169,9 @@ impl Session {
                 ring.tell();
             } else if !ring.wanted() && ring.running {
                 ring.running = false;
+                if let (true, Some(addresses)) = (self.pauses, ring.addresses) {
+                    ring.stopped = Some((addresses, ring.base, queue.state()));
+                }
                 queue.set_ready(false);
                 if let Some(inflight) = &mut inflight {
                     inflight.stop(index);
@@ -146,8 +180,11 @@ impl Session {
         }
         let runs = self.rings.iter().any(|ring| ring.running);
         if ran && !runs {
-            // Whether the driver reset the device or the machine stopped: nobody can tell.
-            slot.reset();
+            // Whether the driver reset the device or the machine stopped: nobody can tell now.
+            match self.pauses {
+                true => self.paused = true,
+                false => slot.reset(),
+            }
         }
         slot.live = runs;
         slot.features = self.features & !PROTOCOL_FEATURES;

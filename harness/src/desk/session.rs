@@ -19,6 +19,7 @@ use super::state::{SERIAL_MAX, StateFolder, is_serial};
 use crate::files::{LARGEST_FIRMWARE_BYTES, read_binary};
 use crate::golden::Panel;
 use crate::host::{Host, Plan, Timing, transport};
+use crate::play::PlayError;
 use crate::provision;
 use crate::runner::{BenchError, BootRequest};
 use crate::scenario::contents::{
@@ -47,10 +48,8 @@ pub(super) struct Session {
     seed: u64,
 }
 
-fn broken(error: impl std::fmt::Display) -> BenchError {
-    BenchError::Firmware {
-        what: error.to_string(),
-    }
+fn broken(error: impl Into<PlayError>) -> BenchError {
+    error.into().into()
 }
 
 /// The rig was checked before, so what cannot be built is a file that does not fit it.
@@ -59,7 +58,7 @@ fn unusable(error: WiringError) -> BenchError {
         WiringError::Medium(error) => BenchError::State {
             what: format!("{error}: {}; name another state directory", error.source),
         },
-        error => broken(error),
+        error => PlayError::from(error).into(),
     }
 }
 

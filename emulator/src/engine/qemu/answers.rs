@@ -32,10 +32,10 @@ impl Answers {
     /// Puts the hidden ring in the place of the driver's, where that is new.
     pub(super) fn keep_back(&mut self, slot: &mut Slot, memory: &GuestMemory) {
         let Some(queue) = slot.queues.first_mut().filter(|queue| queue.ready()) else {
-            self.driver = None;
             return;
         };
         if queue.used_ring() == PLACE {
+            // It was before, or paused and goes on.
             return;
         }
         self.driver = Some((queue.used_ring(), queue.next_used()));

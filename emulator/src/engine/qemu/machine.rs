@@ -187,6 +187,12 @@ impl Engine for QemuEngine {
                     .map_err(cannot("be connected with"))?,
             );
         }
+        if self.debug_port.is_some() {
+            devices
+                .iter_mut()
+                .flatten()
+                .for_each(Connection::expect_pauses);
+        }
         let serial = ends.serial;
         serial
             .set_nonblocking(true)
