@@ -90,6 +90,11 @@ impl Port {
         self.connection.is_some() && self.slot.live && !self.slot.needs_reset
     }
 
+    /// Whether the front-end has gone, whatever it sent before.
+    pub(super) fn has_been_left(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_left)
+    }
+
     /// For people.
     pub(super) fn status(&self) -> &'static str {
         match &self.connection {
