@@ -94,7 +94,9 @@ impl Server {
     pub(crate) fn type_line(&mut self, line: &str) {
         use std::io::Write;
         let keyboard = self.child.stdin.as_mut().unwrap();
-        writeln!(keyboard, "{line}").unwrap();
+        // At once: what comes in two pieces may be read in two.
+        let line = format!("{line}\n");
+        keyboard.write_all(line.as_bytes()).unwrap();
     }
 
     fn ended(self) -> (Output, String) {
