@@ -18,7 +18,7 @@ pub trait Hardware {
         None
     }
 
-    /// Takes what happened, and adds to `news` what of it people want to know, a line each.
+    /// Its ports were served: takes what happened, and adds to `news` what of it people want to know, a line each.
     fn heard(&mut self, now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>);
 
     /// A command of the control socket that the server itself does not know. An answer has one line.

@@ -90,6 +90,11 @@ impl Port {
         self.connection.is_some() && self.slot.live && !self.slot.needs_reset
     }
 
+    /// Whether the front-end has gone, whatever it sent before.
+    pub(super) fn has_been_left(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_left)
+    }
+
     /// For people.
     pub(super) fn status(&self) -> &'static str {
         match &self.connection {
@@ -246,7 +251,7 @@ impl Port {
             self.told_broken = true;
             news.push("device-needs-reset cause=driver-fault".to_owned());
         }
-        self.is_live() && (progressed && self.has_more() || self.has_news())
+        self.is_live() && self.look_again(progressed)
     }
 
     /// Shows the driver the configuration space as it is.
@@ -283,12 +288,20 @@ impl Port {
             .any(|(queue, seen)| queue.ready() && available(queue, connection.memory()) != *seen)
     }
 
-    /// Whether there is something on a ring that the device did not take.
-    fn has_more(&self) -> bool {
-        let queues = self.slot.queues.iter().zip(&self.seen);
-        queues
-            .into_iter()
-            .any(|(queue, seen)| queue.ready() && queue.next_avail() != *seen)
+    /// Whether there is something on a ring that the device did not take, and might take now: it made
+    /// progress, or had not seen it.
+    fn look_again(&mut self, progressed: bool) -> bool {
+        let Some(connection) = &self.connection else {
+            return false;
+        };
+        let mut again = false;
+        for (queue, seen) in self.slot.queues.iter().zip(&mut self.seen) {
+            let index = available(queue, connection.memory());
+            let left = queue.ready() && index != queue.next_avail();
+            again |= left && (progressed || index != *seen);
+            *seen = index;
+        }
+        again
     }
 
     /// Says whether the driver has to notify. True where it made something available that it may not have

@@ -51,6 +51,8 @@ pub struct Server<'a, H> {
     clock: &'a dyn Fn() -> Nanos,
     /// What the device's time is ahead of the clock's.
     ahead: Nanos,
+    /// Where the device's time is, while it leaps.
+    leaping: Option<Nanos>,
     tell: &'a mut dyn FnMut(&str),
     events: Vec<DeviceEvent>,
     news: Vec<String>,
@@ -96,6 +98,7 @@ impl<'a, H: Hardware> Server<'a, H> {
             settings,
             clock,
             ahead: Nanos::ZERO,
+            leaping: None,
             tell,
             events: Vec::new(),
             news: Vec::new(),
@@ -148,8 +151,9 @@ impl<'a, H: Hardware> Server<'a, H> {
 
     /// Has the device do all there is to do now; says when there is more.
     fn serve(&mut self) -> Option<Deadline> {
+        // Where time leaps, it goes from one thing to the next and passes over none, however long the host takes.
+        let mut now = self.leaping.take().unwrap_or_else(|| self.now());
         for _ in 0..ROUNDS {
-            let now = self.now();
             let mut again = false;
             self.hardware.advance(now, &mut self.events);
             for port in &mut self.ports {
@@ -160,17 +164,34 @@ impl<'a, H: Hardware> Server<'a, H> {
                 self.busy_at = now;
                 continue;
             }
-            let hardware = &mut self.hardware;
-            let own = hardware.deadline();
-            let deadlines = self.ports.iter();
-            let deadlines = deadlines.filter_map(|port| port.deadline(hardware));
-            let next = deadlines.chain(own).min()?;
+            let Some(next) = self.next_deadline() else {
+                self.pass(now);
+                return None;
+            };
             if next > now && self.settings.pace == Pace::Real {
                 return Some(Deadline::At(next));
             }
-            self.ahead += next.saturating_sub(now);
+            now = now.max(next);
         }
+        if self.settings.pace == Pace::Leap {
+            self.leaping = Some(now);
+        }
+        self.pass(now);
         Some(Deadline::Now)
+    }
+
+    /// When a port or the hardware itself has something to do.
+    fn next_deadline(&mut self) -> Option<Nanos> {
+        let hardware = &mut self.hardware;
+        let own = hardware.deadline();
+        let ports = self.ports.iter();
+        let ports = ports.filter_map(|port| port.deadline(hardware));
+        ports.chain(own).min()
+    }
+
+    /// The device's time is `now`, and never before it again.
+    fn pass(&mut self, now: Nanos) {
+        self.ahead = self.ahead.max(now.saturating_sub((self.clock)()));
     }
 
     /// Looks at the rings for a while. True where there is something, or it is to be looked again.
@@ -228,10 +249,7 @@ impl<'a, H: Hardware> Server<'a, H> {
         }
         let ready = sources.into_iter().zip(&fds);
         let ready = ready.filter(|(_, fd)| !fd.revents().is_empty());
-        let mut ready: Vec<Source> = ready.map(|(source, _)| source).collect();
-        // A front-end that left makes room for the one that comes.
-        ready.sort_by_key(|source| matches!(source, Source::Port(_, port::Ear::Listener)));
-        Ok(ready)
+        Ok(ready.map(|(source, _)| source).collect())
     }
 
     fn hear(&mut self, source: Source) {
@@ -263,6 +281,8 @@ impl<'a, H: Hardware> Server<'a, H> {
             return;
         };
         let lost = match ear {
+            // A front-end that left makes room for the one that comes.
+            port::Ear::Listener if port.has_been_left() => Some("disconnected".to_owned()),
             port::Ear::Listener => {
                 port.accept(&mut self.hardware, &mut self.news);
                 None
@@ -303,8 +323,8 @@ impl<'a, H: Hardware> Server<'a, H> {
     /// everything that was taken as answered.
     fn settle(&mut self, index: usize, queue: usize) {
         let limit = (self.clock)() + SETTLE;
+        let mut now = self.leaping.take().unwrap_or_else(|| self.now());
         loop {
-            let now = self.now();
             let Some(port) = self.ports.get_mut(index) else {
                 return;
             };
@@ -312,39 +332,37 @@ impl<'a, H: Hardware> Server<'a, H> {
             self.hardware.advance(now, &mut self.events);
             port.serve(&mut self.hardware, now, &mut self.events, &mut self.news);
             let left = port.in_flight(&mut self.hardware, queue);
-            let next = port.deadline(&mut self.hardware);
-            let next = next.into_iter().chain(self.hardware.deadline()).min();
             self.hear_events(now);
             if left == 0 {
-                return;
+                break;
             }
-            let next = next.filter(|_| (self.clock)() < limit);
-            let Some(next) = next else {
+            let next = self.next_deadline();
+            let Some(next) = next.filter(|_| (self.clock)() < limit) else {
                 self.news.push(format!(
                     "requests-left-unanswered queue={queue} requests={left}"
                 ));
-                return;
+                break;
             };
-            let span = next.saturating_sub(now);
-            match self.settings.pace {
-                Pace::Leap => self.ahead += span,
+            now = match self.settings.pace {
+                Pace::Leap => now.max(next),
                 Pace::Real => {
+                    let span = next.saturating_sub(self.now()).min(HALFWAY);
                     let span = Timespec {
                         tv_sec: 0,
-                        tv_nsec: i64::try_from(span.0.min(HALFWAY.0)).unwrap_or(0),
+                        tv_nsec: i64::try_from(span.0).unwrap_or(0),
                     };
                     // Nothing but the device's time is waited for.
                     let _ = poll(&mut [], Some(&span));
+                    self.now()
                 }
-            }
+            };
         }
+        self.pass(now);
     }
 
     fn hear_events(&mut self, now: Nanos) {
-        if !self.events.is_empty() {
-            self.hardware.heard(now, &mut self.events, &mut self.news);
-            self.events.clear();
-        }
+        self.hardware.heard(now, &mut self.events, &mut self.news);
+        self.events.clear();
     }
 
     fn tell_news(&mut self) {

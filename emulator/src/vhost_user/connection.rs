@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::virtio::{GuestMemory, Ledger};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 use vhost::vhost_user::BackendReqHandler;
 
@@ -165,6 +166,14 @@ impl Connection {
     /// The host cannot tell.
     pub fn waiting(&self) -> std::io::Result<Waiting> {
         message::waiting(&self.socket)
+    }
+
+    /// Whether the front-end has gone, whatever it sent before.
+    pub fn has_left(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+        let looked = poll(&mut fds, Some(&Timespec::default()));
+        let [socket] = fds;
+        looked.is_ok() && socket.revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// What one service call of the device needs.

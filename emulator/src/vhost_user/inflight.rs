@@ -16,6 +16,7 @@ use vhost::vhost_user::{Error, Result};
 use vm_memory::{ByteValued, FileOffset, MmapRegion, VolatileMemory};
 
 use super::hole::Guarded;
+use super::memory::holds;
 
 /// Offsets in a queue's region: features (64 bits), version, number of descriptors, head of the last batch, index of
 /// the used ring (16 bits each), then the descriptors.
@@ -86,6 +87,7 @@ impl Inflight {
         if bytes < needed || bytes == 0 {
             return Err(wrong("too little memory for what is in flight"));
         }
+        holds(&file, told.mmap_offset, needed as u64)?;
         let region = MmapRegion::from_file(FileOffset::new(file, told.mmap_offset), needed)
             .map_err(|error| wrong(&error.to_string()))?;
         let start = region.as_ptr() as usize;

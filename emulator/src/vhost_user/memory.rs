@@ -73,11 +73,23 @@ impl Table {
     }
 }
 
+/// Refuses a file that is shorter than what it is said to hold. (It may be cut short later: see `hole.rs`.)
+pub(super) fn holds(file: &File, offset: u64, bytes: u64) -> Result<()> {
+    let facts = file.metadata().map_err(Error::ReqHandlerError)?;
+    let end = offset.checked_add(bytes).ok_or(Error::InvalidParam)?;
+    // Devices, which some front-ends have memory in, have no length.
+    if facts.is_file() && facts.len() < end {
+        let what = "a memory file shorter than it is said to be";
+        return Err(Error::ReqHandlerError(std::io::Error::other(what)));
+    }
+    Ok(())
+}
+
 fn map(told: &[VhostUserMemoryRegion], files: Vec<File>) -> Result<Mapped> {
     let broken = |error: String| Error::ReqHandlerError(std::io::Error::other(error));
     let (mut mapped, mut guarded) = (Vec::new(), Vec::new());
     for (region, file) in told.iter().zip(files) {
-        // Refuses a file that is shorter than the region it is said to hold.
+        holds(&file, region.mmap_offset, region.memory_size)?;
         let memory = region.mmap_region(file)?;
         let start = memory.as_ptr() as usize;
         let guard = Guarded::new(&(start..start.saturating_add(memory.size())));

@@ -1,20 +1,33 @@
 //! One device of the bench served alone, for people who want a disk or a flash on a virtual machine of their own.
 //!
-//! * `raid.rs` — the RAID shelf.
+//! * `raid.rs`, `media.rs`, `flash.rs`, `console.rs`, `panel.rs`, `network.rs`, `board_control.rs` — the kinds: core, virtio side,
+//!   and commands.
 //! * `file.rs` — files behind media: found or made, and locked.
 //! * `cuts.rs` — power and armed cuts, as commands.
 //! * `serving.rs` — sockets, signals, the clock: what all of them are served by.
 //!
 //! This is the only place of the harness where devices live by the wall clock.
 
+mod board_control;
+mod console;
 mod cuts;
 mod file;
+mod flash;
+mod media;
+mod network;
+mod panel;
 mod raid;
 mod serving;
 
+pub use board_control::BoardControl;
+pub use console::Console;
 pub use file::{DiskFile, FileKind};
+pub use flash::Flash;
+pub use media::Media;
+pub use network::Network;
+pub use panel::Panel;
 pub use raid::{Disk, Raid, RaidPlan};
-pub use serving::{Attachment, Serving, serve};
+pub use serving::{Serving, serve};
 
 use thiserror::Error;
 
@@ -38,4 +51,9 @@ pub enum DeviceError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+/// The answer to what is no command.
+fn unknown(command: &str) -> Result<String, String> {
+    Err(format!("{command:?} is no command here; try `help`"))
 }

@@ -14,9 +14,9 @@ use emulator::rig::{Bytes, RaidLevel, Timings};
 use emulator::serve::{Hardware, Pace};
 use emulator::service::Visit;
 
-use super::DeviceError;
 use super::cuts::{self, Cuts, Order, order};
 use super::file::{DiskFile, FileKind};
+use super::{DeviceError, unknown};
 use crate::stage::describe;
 
 const KINDS: [OperationKind; 2] = [OperationKind::MemberWrite, OperationKind::Flush];
@@ -278,7 +278,7 @@ impl Hardware for Raid {
                 let number = self.disk(number)?;
                 self.replace(number, file, news)?;
             }
-            _ => return Err(format!("{command:?} is no command here; try `help`")),
+            _ => return unknown(command),
         }
         Ok(String::new())
     }

@@ -6,8 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use devices::block;
 use devices::time::Nanos;
 use emulator::serve::{Control, Hardware, Pace, Place, PlaceError, Port, Server, Settings};
+use emulator::service::Show;
+use emulator::slot::Face;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::DeviceError;
@@ -25,51 +28,35 @@ pub struct Serving {
     pub pace: Pace,
 }
 
-/// How people attach to a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// A device that QEMU and cloud-hypervisor know: a disk.
-    Disk,
-    /// Any other, by its virtio number, queues, size of a queue, bytes of its configuration space.
-    Other {
-        /// Virtio device id.
-        id: u32,
-        /// How many queues.
-        queues: usize,
-        /// Their size.
-        size: u16,
-        /// Bytes of configuration space.
-        config: usize,
-    },
+/// The options that attach a virtual machine to the device with this face at `socket`.
+fn attachment(face: &Face, socket: &str) -> String {
+    if face.device_id == block::DEVICE_ID {
+        return format!(
+            "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
+             -machine q35,memory-backend=m -m 512M \
+             -chardev socket,id=c0,path={socket} \
+             -device vhost-user-blk-pci,chardev=c0,num-queues=1\n\
+             cloud-hypervisor: --memory size=512M,shared=on \
+             --disk vhost_user=true,socket={socket},num_queues=1,queue_size=128\n"
+        );
+    }
+    // Most devices have no front-end of their own in QEMU, and are the same through the general one.
+    format!(
+        "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
+         -machine microvm,memory-backend=m -m 512M -global virtio-mmio.force-legacy=false \
+         -chardev socket,id=c0,path={socket} \
+         -device vhost-user-test-device,chardev=c0,virtio-id={},num_vqs={},vq_size={},config_size={}\n",
+        face.device_id,
+        face.queue_sizes.len(),
+        face.queue_sizes.iter().max().unwrap_or(&0),
+        face.config.len(),
+    )
 }
 
-impl Attachment {
-    /// The command lines that attach to `socket`.
-    pub fn lines(self, socket: &str) -> String {
-        match self {
-            Attachment::Disk => format!(
-                "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
-                 -machine q35,memory-backend=m -m 512M \
-                 -chardev socket,id=c0,path={socket} \
-                 -device vhost-user-blk-pci,chardev=c0,num-queues=1\n\
-                 cloud-hypervisor: --memory size=512M,shared=on \
-                 --disk vhost_user=true,socket={socket},num_queues=1,queue_size=128\n"
-            ),
-            Attachment::Other {
-                id,
-                queues,
-                size,
-                config,
-            } => format!(
-                "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
-                 -machine microvm,memory-backend=m -m 512M \
-                 -global virtio-mmio.force-legacy=false \
-                 -chardev socket,id=c0,path={socket} \
-                 -device vhost-user-test-device,chardev=c0,virtio-id={id},num_vqs={queues},\
-                 vq_size={size},config_size={config}\n"
-            ),
-        }
-    }
+/// Seconds since 1970-01-01, for a device that has a calendar.
+pub(super) fn calendar_s() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    u64::try_from(now.tv_sec).unwrap_or(0)
 }
 
 /// Serves `hardware` until a signal ends it. `about` tells what it is, `help` which commands it knows.
@@ -77,10 +64,9 @@ impl Attachment {
 /// # Errors
 /// A socket cannot be made, or the host cannot wait.
 pub fn serve(
-    hardware: impl Hardware,
+    mut hardware: impl Hardware,
     serving: &Serving,
     about: &str,
-    attachment: Attachment,
     help: &str,
 ) -> Result<(), DeviceError> {
     let host = |what: &'static str| {
@@ -104,7 +90,8 @@ pub fn serve(
             Place::take(socket).map_err(|it| place(&it))?,
             number,
         ));
-        text.push_str(&attachment.lines(&socket.display().to_string()));
+        let face = hardware.with(number, Show { wants_notify: true });
+        text.push_str(&attachment(&face, &socket.display().to_string()));
     }
     let control = serving.control.as_ref().map(|path| Place::take(path));
     let control = control

@@ -1,10 +1,11 @@
 //! `arraybench device`: one device of the bench on a socket.
 
+mod other;
 mod raid;
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use devices::time::Nanos;
 use emulator::serve::Pace;
 
@@ -31,6 +32,10 @@ Examples:
                                        a mirror in memory, and a socket for commands
   arraybench control ./c cut at member-write 10 torn
                                        cuts its power in the tenth write from now on
+  arraybench device flash --chip ./rom --size 8MiB --socket ./s
+                                       an SPI flash chip
+  arraybench device panel --png ./panel.png --socket ./s
+                                       a display, as a picture
 
 At its start it prints the options that attach a virtual machine, for instance:
   qemu-system-x86_64 -object memory-backend-memfd,id=m,size=512M,share=on \\
@@ -42,15 +47,45 @@ At its start it prints the options that attach a virtual machine, for instance:
 #[derive(Debug, Subcommand)]
 enum Kind {
     Raid(raid::Raid),
+    Media(other::Media),
+    Flash(other::Flash),
+    Console(other::Console),
+    Panel(other::Panel),
+    Network(other::Network),
+    BoardControl(other::BoardControl),
 }
 
 impl Device {
     pub(super) fn run(self) -> Result<Exit, CliError> {
         let served = match self.kind {
             Kind::Raid(raid) => raid.run(),
+            Kind::Media(media) => media.run(),
+            Kind::Flash(flash) => flash.run(),
+            Kind::Console(console) => console.run(),
+            Kind::Panel(panel) => panel.run(),
+            Kind::Network(network) => network.run(),
+            Kind::BoardControl(control) => control.run(),
         };
         served?;
         Ok(Exit::Good)
+    }
+}
+
+/// How long things take.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Timing {
+    /// As fast as the host
+    Zero,
+    /// As long as the parts of a rig
+    Real,
+}
+
+impl Timing {
+    fn pace(self) -> Pace {
+        match self {
+            Timing::Zero => Pace::Leap,
+            Timing::Real => Pace::Real,
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use emulator::rig::{Bytes, RaidLevel};
-use emulator::serve::Pace;
 
-use super::Common;
-use crate::device::{self, Attachment, DeviceError, Disk, RaidPlan};
+use super::{Common, Timing};
+use crate::device::{self, DeviceError, Disk, RaidPlan};
 
 /// A RAID shelf: one disk for the virtual machine, on files or in memory.
 ///
@@ -53,14 +52,6 @@ Examples:
   arraybench control ./c cut torn      power goes, in the middle of whatever it does
   arraybench control ./c power on";
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Timing {
-    /// As fast as the host
-    Zero,
-    /// As long as the disks of a rig
-    Real,
-}
-
 fn level(text: &str) -> Result<RaidLevel, String> {
     let number: u8 = text.parse().map_err(|_| "it is 0, 1, 5 or 6".to_owned())?;
     RaidLevel::try_from(number)
@@ -81,10 +72,7 @@ impl Raid {
             true => Disk::Memory,
             false => Disk::File(path),
         };
-        let pace = match self.timing {
-            Timing::Zero => Pace::Leap,
-            Timing::Real => Pace::Real,
-        };
+        let pace = self.timing.pace();
         let plan = RaidPlan {
             level: self.level,
             members,
@@ -106,6 +94,6 @@ impl Raid {
         );
         let serving = self.common.serving(pace);
         let help = device::Raid::help();
-        device::serve(raid, &serving, &about, Attachment::Disk, &help)
+        device::serve(raid, &serving, &about, &help)
     }
 }

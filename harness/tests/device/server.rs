@@ -1,0 +1,108 @@
+//! The command, served in a folder of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// `arraybench device …`, running.
+pub(crate) struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    folder: PathBuf,
+    /// What it said at its start.
+    pub(crate) said: String,
+}
+
+pub(crate) fn arraybench(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arraybench"));
+    command.current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Starts it with `words`, a socket `s` and a control socket `c`; it can be connected to then.
+    pub(crate) fn start(folder: &Path, words: &str) -> Server {
+        let child = arraybench(folder)
+            .arg("device")
+            .args(words.split_whitespace())
+            .args(["--socket", "s", "--control", "c"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("\ncontrol:") {
+            if output.read_line(&mut said).unwrap() == 0 {
+                let output = child.wait_with_output().unwrap();
+                panic!("{}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        Server {
+            child,
+            output,
+            folder: folder.to_path_buf(),
+            said,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("s")
+    }
+
+    /// Sends a command to the control socket; the last line of the answer.
+    pub(crate) fn control(&self, words: &str) -> String {
+        let output = arraybench(&self.folder)
+            .args(["control", "c"])
+            .args(words.split_whitespace())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let last = text.lines().last().unwrap_or_default().to_owned();
+        assert_eq!(
+            output.status.code() == Some(0),
+            last.starts_with("ok"),
+            "{text}"
+        );
+        last
+    }
+
+    /// Kills it without a warning; what it told of what happened.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.ended().1
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn end(self) -> String {
+        let id = i32::try_from(self.child.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let (output, told) = self.ended();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        told
+    }
+
+    /// The next bytes that it prints.
+    pub(crate) fn heard(&mut self, length: usize) -> String {
+        let mut bytes = vec![0; length];
+        self.output.read_exact(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    pub(crate) fn type_line(&mut self, line: &str) {
+        use std::io::Write;
+        let keyboard = self.child.stdin.as_mut().unwrap();
+        // At once: what comes in two pieces may be read in two.
+        let line = format!("{line}\n");
+        keyboard.write_all(line.as_bytes()).unwrap();
+    }
+
+    fn ended(self) -> (Output, String) {
+        let output = self.child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains("panicked"), "{told}");
+        (output, told)
+    }
+}
