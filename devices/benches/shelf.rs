@@ -13,6 +13,7 @@ use devices::power::mix;
 use devices::shelf::{DiskTiming, Level, STORED_BYTES, Shelf, ShelfSettings};
 use devices::time::Nanos;
 use devices::virtio::{DeviceIo, F_VERSION_1, GuestMemory, VirtioDevice};
+use virtio_bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
 use virtio_queue::mock::MockSplitQueue;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -197,7 +198,7 @@ impl Bench {
         let mut core = &mut self.shelf;
         let mut io = DeviceIo::new(
             self.now,
-            F_VERSION_1,
+            F_VERSION_1 | 1 << VIRTIO_BLK_F_FLUSH,
             &self.memory,
             &mut self.queues,
             &mut self.events,

@@ -55,11 +55,6 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
-    /// Whether it happens on member disks rather than in a board's flash.
-    pub fn is_on_shelf(self) -> bool {
-        matches!(self, OperationKind::MemberWrite | OperationKind::Flush)
-    }
-
     /// The word used in scenario files and reports.
     pub fn as_str(self) -> &'static str {
         match self {

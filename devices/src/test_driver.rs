@@ -41,6 +41,8 @@ pub(crate) struct TestDriver {
     pub(crate) memory: GuestMemory,
     pub(crate) queues: Vec<Queue>,
     pub(crate) now: Nanos,
+    /// Those that the driver accepted.
+    pub(crate) features: u64,
     pub(crate) events: Vec<DeviceEvent>,
     pub(crate) needs_reset: bool,
     pub(crate) config_changed: bool,
@@ -74,6 +76,7 @@ impl TestDriver {
             memory,
             queues,
             now: Nanos::ZERO,
+            features: F_VERSION_1,
             events: Vec::new(),
             needs_reset: false,
             config_changed: false,
@@ -127,7 +130,7 @@ impl TestDriver {
     pub(crate) fn service<D: VirtioDevice>(&mut self, device: &mut D, core: &mut D::Core<'_>) {
         let mut io = DeviceIo::new(
             self.now,
-            F_VERSION_1,
+            self.features,
             &self.memory,
             &mut self.queues,
             &mut self.events,

@@ -14,7 +14,7 @@ use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
 
-use crate::files::{LARGEST_FIRMWARE_BYTES, ROM_BYTES, read_binary};
+use crate::files::{LARGEST_FIRMWARE_BYTES, NotSetUp, ROM_BYTES, read_binary, with_setup_files};
 use crate::firmware;
 use crate::scenario::contents::{
     ArrayContents, BankContents, Build, Damage, FlashContents, PackageContents,
@@ -44,7 +44,7 @@ pub enum BuildError {
         /// Version asked for.
         version: String,
     },
-    /// A file that changed since it was found good.
+    /// A file that is not there, or changed since it was found good.
     #[error("{}: {what}; {remedy}", path.display())]
     File {
         /// Which.
@@ -85,6 +85,19 @@ fn bad(name: &dyn ToString, why: &dyn ToString) -> BuildError {
         name: name.to_string(),
         why: why.to_string(),
     }
+}
+
+/// The rig as it can be built here, with whatever of `scripts/setup` it names.
+///
+/// # Errors
+/// Something is not there.
+pub fn located(rig: &Rig) -> Result<Rig, BuildError> {
+    let missing = |NotSetUp { file, what, remedy }| BuildError::File {
+        path: file,
+        what,
+        remedy: remedy.to_owned(),
+    };
+    with_setup_files(rig).map_err(missing)
 }
 
 /// The boot ROM of a rig's boards.

@@ -389,6 +389,9 @@ fn no_scenario_is_changed_by_restoring_before_each_step() {
     for file in files {
         let scenario =
             Scenario::load(&file).unwrap_or_else(|error| panic!("{}", error.render(false)));
+        if scenario.rig.board.machine.runs_freely() {
+            continue;
+        }
         let player = || Player::new(&scenario, &EngineChoice::Kvm).expect("the bench plays");
         let mut straight = player();
         for step in 0..scenario.steps.len() {

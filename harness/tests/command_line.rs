@@ -92,6 +92,7 @@ fn two_the_command_line_is_wrong() {
     check(&["boot", "single", "--seed", "x"], 2, "--seed");
     check(&["sweep"], 2, "<SCENARIO>");
     check(&["sweep", "harness/scenarios"], 2, "one scenario");
+    check(&["sweep", "linux-board-cut"], 2, "real time does not");
     check(
         &["sweep", "live-upgrade", "--case", "x"],
         2,

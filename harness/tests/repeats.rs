@@ -63,7 +63,11 @@ fn a_run_repeated_gives_the_same_bytes_on_one_thread_and_on_two() {
             .collect()
     };
     files.sort();
-    let scenarios: Vec<Scenario> = files.iter().map(|file| load(file)).collect();
+    let all = files.iter().map(|file| load(file));
+    // What runs freely in real time has times of its own in each run; its goldens compare facts.
+    let scenarios: Vec<Scenario> = all
+        .filter(|scenario| !scenario.rig.board.machine.runs_freely())
+        .collect();
     let bench = bench(Engine::Kvm).expect("this machine can play");
     let first: Vec<_> = scenarios.iter().map(|s| play(&*bench, s)).collect();
     let next = AtomicUsize::new(0);

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::medium::Medium;
+use crate::power::{PowerLoss, Shape};
 use crate::service_media::ServiceMedia;
 use crate::shelf::{DiskTiming, Level, Shelf, ShelfSettings};
 use crate::test_driver::{TestDriver, check_hostile, hostile};
@@ -100,6 +101,7 @@ fn header(kind: u32, sector: u64) -> Vec<u8> {
 fn check(core: &mut Plain, readable: &[&[u8]], writable: &[usize]) -> (u32, Vec<u8>) {
     let mut device = BlockVirtio::<Plain>::new(0);
     let mut driver = TestDriver::new(&device);
+    driver.features |= F_FLUSH;
     driver.add(0, readable, writable);
     let mut core = core;
     driver.service(&mut device, &mut core);
@@ -111,6 +113,7 @@ fn check(core: &mut Plain, readable: &[&[u8]], writable: &[usize]) -> (u32, Vec<
     (used.written, used.bytes)
 }
 
+const F_FLUSH: u64 = 1 << virtio_bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
 const IN: u32 = 0;
 const OUT: u32 = 1;
 const FLUSH: u32 = 4;
@@ -206,6 +209,45 @@ fn buffers_that_lie_on_each_other_do_not_add_up() {
         assert!(device.in_flight(0) <= 3);
     }
     assert_eq!(driver.used(0).len(), 12);
+}
+
+/// What sector 5 of a shelf with a volatile cache holds after a write was answered and the power went.
+fn written_to_shelf(features: u64) -> [u8; 512] {
+    let disks = (0..3).map(|_| Medium::memory(160 * 520, 0)).collect();
+    let mut shelf = Shelf::create(settings(), disks, Vec::new()).unwrap();
+    shelf.power_on(Nanos::ZERO, &mut Vec::new());
+    let mut device = BlockVirtio::<Shelf>::new(0);
+    let mut driver = TestDriver::new(&device);
+    driver.features |= features;
+    driver.add(0, &[&header(OUT, 5), &[9; 512]], &[1]);
+    let mut answers = Vec::new();
+    while answers.is_empty() {
+        let mut core = &mut shelf;
+        driver.service(&mut device, &mut core);
+        driver.now = device.deadline(&core).unwrap_or(driver.now);
+        shelf.advance(driver.now, &mut driver.events);
+        answers = driver.used(0);
+    }
+    assert_eq!(
+        (answers[0].bytes.as_slice(), device.in_flight(0)),
+        (&[0][..], 0)
+    );
+    let loss = PowerLoss {
+        now: driver.now,
+        shape: Shape::Lost,
+        seed: 1,
+    };
+    shelf.power_lost(loss, &mut Vec::new());
+    shelf.power_on(driver.now, &mut Vec::new());
+    let mut found = [0; 512];
+    assert!(shelf.peek(5, &mut found));
+    found
+}
+
+#[test]
+fn a_write_of_a_driver_that_knows_no_flush_is_durable_when_it_is_answered() {
+    assert_eq!(written_to_shelf(0), [9; 512]);
+    assert_eq!(written_to_shelf(F_FLUSH), [0; 512], "until it is flushed");
 }
 
 #[test]

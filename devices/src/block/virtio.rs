@@ -45,6 +45,8 @@ struct Unanswered {
     chain: Chain,
     /// Bytes of the writable part before the status byte.
     room: u64,
+    /// A write that is answered only when it is on the medium: its driver knows no flush.
+    made_durable: bool,
 }
 
 impl<C> BlockVirtio<C> {
@@ -171,14 +173,27 @@ impl<C: BlockCore> BlockVirtio<C> {
 
     /// Gives back what the core is done with.
     fn finish(&mut self, core: &mut C, io: &mut DeviceIo<'_>) {
+        // A flush may be done at once. Each write has one at most.
+        while self.finish_some(core, io) {}
+    }
+
+    /// The same; whether a flush was begun for it.
+    fn finish_some(&mut self, core: &mut C, io: &mut DeviceIo<'_>) -> bool {
+        let mut flushing = false;
         for done in core.take_completions(io.now, self.port) {
             let place = self
                 .unanswered
                 .binary_search_by_key(&done.ticket, |it| it.ticket);
-            let Some(unanswered) = place.ok().and_then(|place| self.unanswered.remove(place))
+            let Some(mut unanswered) = place.ok().and_then(|place| self.unanswered.remove(place))
             else {
                 continue;
             };
+            if done.result.is_ok() && std::mem::take(&mut unanswered.made_durable) {
+                unanswered.ticket = core.submit(io.now, self.port, Request::Flush, io.events);
+                self.unanswered.push_back(unanswered);
+                flushing = true;
+                continue;
+            }
             self.bytes_in_progress -= unanswered.bytes();
             let status = match done.result {
                 Ok(()) => VIRTIO_BLK_S_OK,
@@ -186,6 +201,7 @@ impl<C: BlockCore> BlockVirtio<C> {
             };
             answer(io, &unanswered.chain, unanswered.room, status);
         }
+        flushing
     }
 
     fn start(&mut self, core: &mut C, io: &mut DeviceIo<'_>, chain: Chain) {
@@ -225,11 +241,15 @@ impl<C: BlockCore> BlockVirtio<C> {
             }
             Asked::Refused(status) => return answer(io, &chain, room, status),
         };
+        // A write is stable once it is completed, if a flush was offered and not negotiated (§5.2.6.2).
+        let knows_flush = io.features & (1 << VIRTIO_BLK_F_FLUSH) != 0;
+        let made_durable = matches!(request, Request::Write { .. }) && !knows_flush;
         let ticket = core.submit(io.now, self.port, request, io.events);
         let unanswered = Unanswered {
             ticket,
             chain,
             room,
+            made_durable,
         };
         self.bytes_in_progress += unanswered.bytes();
         self.unanswered.push_back(unanswered);

@@ -25,6 +25,11 @@ impl Console {
         self.lines.iter().map(String::as_str)
     }
 
+    /// The line that is not complete yet.
+    pub fn unfinished_line(&self) -> String {
+        shown(&self.partial)
+    }
+
     /// Bytes ever printed: the position of whoever has read everything.
     pub fn printed(&self) -> u64 {
         self.printed

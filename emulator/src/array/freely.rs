@@ -47,6 +47,7 @@ impl Array {
     /// Lets freely running boards run for a moment, at most to `until`.
     pub(super) fn step_freely(&mut self, until: Nanos) -> Result<Step, ArrayError> {
         self.look_at_clock();
+        let noted = self.events.len();
         self.serve_all()?;
         if self.now >= until {
             return Ok(Step::Idle);
@@ -56,6 +57,10 @@ impl Array {
             .filter(|slot| self.boards[*slot].runs_freely())
             .collect();
         if live.is_empty() {
+            // Whoever waits may have waited for what just happened, such as the cut that took the power.
+            if self.events.len() > noted {
+                return Ok(Step::Advanced);
+            }
             // Nobody is there for whom time would pass.
             if next == Nanos::NEVER {
                 return Ok(Step::Idle);

@@ -259,15 +259,9 @@ impl Array {
         for notice in notices {
             match notice {
                 BoardNotice::Device(event) => {
-                    // Whatever port a shelf operation was asked for through, it is the shelf's.
-                    let source = match &event {
-                        DeviceEvent::OperationBegan(operation) if operation.kind.is_on_shelf() => {
-                            Source::Shelf
-                        }
-                        _ => Source::Board(slot),
-                    };
-                    self.note(source, EventKind::Device(event));
+                    self.note(Source::Board(slot), EventKind::Device(event));
                 }
+                BoardNotice::Shelf(event) => self.note(Source::Shelf, EventKind::Device(event)),
                 BoardNotice::LastWords(words) => {
                     self.note(Source::Board(slot), EventKind::LastWords(words));
                 }

@@ -30,7 +30,8 @@ pub(super) const SLOTS: usize = 24;
 pub(super) const CONTROL: usize = 0;
 /// Slot of the SPI controller with the flash.
 pub const FLASH_SLOT: usize = 1;
-const SHELF: usize = 2;
+/// Slot of the block device on the shelf.
+pub(super) const SHELF: usize = 2;
 const MEDIA: usize = 3;
 const CONSOLE: usize = 4;
 const BACKPLANE: usize = 5;

@@ -5,7 +5,7 @@ use devices::event::DeviceEvent;
 use devices::power::PowerLoss;
 use devices::time::Nanos;
 
-use super::fitted::{CONTROL, Cores, SLOTS, Serve};
+use super::fitted::{CONTROL, Cores, SHELF, SLOTS, Serve};
 use super::{Board, BoardNotice, Controller, Cpu};
 use crate::engine::{CrashReport, EngineError, Reset, Stop};
 use crate::shared::Shared;
@@ -243,7 +243,7 @@ impl Board {
         shared: &mut Shared,
         notices: &mut Vec<BoardNotice>,
     ) {
-        let mut events = Vec::new();
+        let mut events: Vec<DeviceEvent> = Vec::new();
         if !self.slots[CONTROL].live || self.slots[CONTROL].needs_reset {
             // The watchdog outlives the driver that armed it.
             self.local.control.check_watchdog(now);
@@ -273,6 +273,12 @@ impl Board {
                 events: &mut events,
             };
             let serviced = self.fitted.service(index, &mut cores, serve);
+            // What the shelf did has nothing to do with whose request it did it at; what a driver did has.
+            notices.extend(events.drain(..).map(|event| match event {
+                DeviceEvent::DriverFault { .. } => BoardNotice::Device(event),
+                _ if index == SHELF => BoardNotice::Shelf(event),
+                _ => BoardNotice::Device(event),
+            }));
             if serviced.changed {
                 self.engine.refresh(index, slot);
             }
@@ -289,7 +295,6 @@ impl Board {
                 control.serviced(number, now, serviced.returned != 0, serviced.unfinished);
             }
         }
-        notices.extend(events.into_iter().map(BoardNotice::Device));
     }
 
     fn last_word(&mut self, byte: u8) -> Option<BoardNotice> {

@@ -54,6 +54,8 @@ pub enum Cpu {
 pub(crate) enum BoardNotice {
     /// A device had something to say.
     Device(DeviceEvent),
+    /// The shelf had, when the board asked it for something else.
+    Shelf(DeviceEvent),
     /// What it wrote to its UART, up to a line end.
     LastWords(String),
 }

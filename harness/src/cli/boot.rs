@@ -16,6 +16,9 @@ use crate::scenario::contents::{self, Build, PackageContents};
 /// serial numbers are kept in the state directory, so the next run finds them as this one left them,
 /// even if this one was killed.
 ///
+/// Boards that run freely (machine q35, pc or microvm in their rig) have their first serial port as
+/// console; they bring their own software, and --firmware says nothing to them.
+///
 /// harness/rigs/every-key.toml shows every key of a rig file with its default.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -49,7 +52,9 @@ Examples:
   arraybench boot partner-pair --state ./my-array  a pair that remembers
   arraybench boot single --gdb                     a board that gdb can halt and look into
   arraybench boot ./my-rig.toml --firmware ./my-firmware.abp
-                                                   your board, your firmware";
+                                                   your board, your firmware
+  arraybench boot linux-on-shelf --state ./my-linux
+                                                   a Linux on the shelf, in real time";
 
 /// Names and descriptions, in two columns.
 fn list() -> Result<String, FileError> {

@@ -73,6 +73,14 @@ impl Sweep {
         let scenario = scenarios(std::slice::from_ref(&self.scenario), false)?
             .pop()
             .ok_or_else(|| CliError::Usage("name one scenario".to_owned()))?;
+        if scenario.rig.board.machine.runs_freely() {
+            let what = format!(
+                "boards of rig {} run freely, and a sweep goes back to checkpoints, which real time does not; \
+                 cut their power in a scenario, as {} may do",
+                scenario.rig.name, scenario.id
+            );
+            return Err(CliError::Usage(what));
+        }
         let bench = bench(self.play.engine())?;
         let plan = SweepPlan {
             scenario,

@@ -7,7 +7,7 @@
 //! * `command.rs` — the words behind a colon. `glass.rs` — a panel as text.
 //!
 //! At a terminal virtual time follows the clock on the wall; from a pipe each line gets two virtual
-//! seconds, so that what a script prints is the same every time.
+//! seconds, so that what a script prints is the same every time. Boards that run freely have real time alone.
 
 mod command;
 mod debugger;
@@ -88,13 +88,18 @@ fn line_by_line(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchE
 
 fn live(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchError> {
     let mut last = Instant::now();
+    // Boards that run freely want to be served, whatever the operator does.
+    let patience = match session.runs_freely() {
+        true => Duration::ZERO,
+        false => TICK,
+    };
     loop {
-        match inputs.next_within(session.front(), TICK) {
+        match inputs.next_within(session.front(), patience) {
             Ok(Input::Line(line)) if !obey(session, &line, inputs)? => return Ok(()),
             Ok(Input::Line(_)) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        let wall = last.elapsed();
+        let wall = last.elapsed().max(TICK - patience);
         last = Instant::now();
         let wall = Nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
         session.advance(wall.min(TICK_MAX), inputs)?;

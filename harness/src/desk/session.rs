@@ -79,8 +79,9 @@ impl Session {
             Storage::Folder(folder.path.clone())
         });
         let rom = provision::rom(rig).map_err(broken)?;
+        let buildable = provision::located(rig).map_err(broken)?;
         let mut array =
-            Array::of_rig(rig, engine, rom, &storage, request.seed).map_err(unusable)?;
+            Array::of_rig(&buildable, engine, rom, &storage, request.seed).map_err(unusable)?;
         let mut pulled = BTreeMap::new();
         if let Some(kept) = &kept {
             for (slot, serial) in kept.boards.iter().enumerate() {
@@ -91,6 +92,13 @@ impl Session {
             for serial in &kept.desk {
                 let controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
                 pulled.insert(serial.clone(), controller);
+            }
+        } else if rig.board.machine.runs_freely() {
+            // Nothing of the reference firmware's is for others.
+            for (position, slot) in rig.slots().enumerate() {
+                let controller = Controller::blank(rig, &rig.serial(slot), &storage);
+                let controller = controller.map_err(unusable)?;
+                array.insert(position, controller).map_err(broken)?;
             }
         } else {
             let package = ArrayContents::Package(package(&request.firmware));
@@ -145,6 +153,11 @@ impl Session {
         self.stage.array.power_on(PowerDomain::CHASSIS);
     }
 
+    /// Whether time passes by itself.
+    pub(super) fn runs_freely(&self) -> bool {
+        self.stage.array.runs_freely()
+    }
+
     /// Letter of the console in front.
     pub(super) fn front(&self) -> char {
         emulator::array::slot_letter(self.front)
@@ -153,6 +166,8 @@ impl Session {
     /// Types a line at the console in front; says why nobody will read it, if so.
     pub(super) fn type_line(&mut self, line: &str) -> Result<(), String> {
         let (now, letter) = (self.now(), self.front());
+        // A serial port hears what the key of a terminal sends.
+        let end = if self.runs_freely() { '\r' } else { '\n' };
         let board = self.stage.array.board_mut(self.front);
         let board = board.map_err(|error| error.to_string())?;
         if board.controller().is_none() {
@@ -163,7 +178,7 @@ impl Session {
         }
         board
             .console_mut()
-            .type_bytes(now, format!("{line}\n").as_bytes());
+            .type_bytes(now, format!("{line}{end}").as_bytes());
         Ok(())
     }
 
@@ -363,6 +378,7 @@ impl Session {
             Some(build) => {
                 Some(Build::parse(build, Path::new("")).map_err(|(w, r)| format!("{w}; {r}"))?)
             }
+            None if self.runs_freely() => None,
             None => Some(self.firmware.clone()),
         };
         let mut controller =

@@ -5,9 +5,10 @@
 //!   with the line it is about.
 //! * [`Reader`] — one TOML table read key by key; a key nobody asked for is a problem.
 //! * [`read_binary`], [`open_file`] — the same care for files that are no texts.
-//! * [`load_rig`] — rig files, by name or path.
+//! * [`load_rig`] — rig files, by name or path; [`with_setup_files`] — with the files that `scripts/setup` makes.
 
 mod binary;
+mod boot;
 mod diagnostic;
 mod reader;
 mod rig;
@@ -15,6 +16,7 @@ mod source;
 mod suggest;
 
 pub use binary::{LARGEST_FIRMWARE_BYTES, open_file, read_binary};
+pub use boot::{NotSetUp, with_setup_files};
 pub use diagnostic::{FileError, Findings, Problem};
 pub use reader::{Reader, Value, integer_of, string_of, word_of};
 pub use rig::{BUILT_IN_RIGS, ROM_BYTES, built_in_rig_names, load_rig, parse_rig};

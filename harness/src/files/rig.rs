@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::binary::open_file;
+use super::boot;
 use super::diagnostic::{FileError, Problem};
 use super::source::SourceFile;
 use super::suggest::nearest;
@@ -16,7 +17,7 @@ use crate::firmware;
 pub const ROM_BYTES: u64 = 64 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 9] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 11] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -43,6 +44,14 @@ pub const BUILT_IN_RIGS: [(&str, &str); 9] = [
     (
         "single-wrong-clock",
         include_str!("../../rigs/single-wrong-clock.toml"),
+    ),
+    (
+        "linux-on-shelf",
+        include_str!("../../rigs/linux-on-shelf.toml"),
+    ),
+    (
+        "u-boot-on-shelf",
+        include_str!("../../rigs/u-boot-on-shelf.toml"),
     ),
 ];
 
@@ -97,6 +106,9 @@ pub fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
         rig.board.rom = beside(&file.name, &rig.board.rom);
     }
     let mut problems = rig.problems();
+    problems.extend(boot::place(&mut rig.board.boot, |path| {
+        beside(&file.name, path)
+    }));
     problems.extend(rom_problem(&rig.board.rom));
     if problems.is_empty() {
         return Ok(rig);

@@ -5,9 +5,11 @@
 //! * [`Golden`] — the file `golden/<scenario>.snap` (insta's format, so `cargo insta review` works)
 //!   and the panel pictures beside it; comparing, and blessing by the operator.
 //!
-//! No redactions: needing one means that nondeterminism leaked.
+//! No redactions: needing one means that nondeterminism leaked. Boards that run freely in real time have a text of
+//! their own, which tells facts (`freely.rs`).
 
 mod compare;
+mod freely;
 mod outcome;
 mod panel;
 mod render;

@@ -13,6 +13,10 @@ pub struct Outcome {
     pub rig: String,
     /// Its seed.
     pub seed: u64,
+    /// Its boards ran in real time: what time decides is no part of it.
+    pub runs_freely: bool,
+    /// Invariants that were not watched, by their words. Told where boards run freely; a scenario says its own.
+    pub waived: Vec<String>,
     /// When it ended.
     pub end: Nanos,
     /// What happened, in order.

@@ -4,6 +4,9 @@ use super::outcome::{BoardOutcome, HostOutcome, Outcome};
 
 /// The one stable text of an outcome.
 pub fn render(outcome: &Outcome) -> String {
+    if outcome.runs_freely {
+        return super::freely::render(outcome);
+    }
     let mut out = String::new();
     // Writing to a string cannot fail, so the results below carry no news.
     let _ = writeln!(out, "{}", outcome.name);
@@ -79,7 +82,7 @@ fn render_host(out: &mut String, host: &HostOutcome) {
 }
 
 /// What a guest printed stays on its line and cannot imitate another.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect::<String>()
@@ -144,7 +147,7 @@ mod tests {
                 outages: vec![("lun0".to_owned(), Nanos::from_micros(250))],
                 ..HostOutcome::default()
             }),
-            panels: Vec::new(),
+            ..Outcome::default()
         };
         insta::assert_snapshot!(render(&outcome));
     }

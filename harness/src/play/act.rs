@@ -23,6 +23,8 @@ const HOST_PATIENCE: Nanos = Nanos::from_secs(300);
 /// A console that prints nothing for so long has said all: lines of one answer come with the time
 /// between them that a board needs to look into its flash.
 const CONSOLE_QUIET: Nanos = Nanos::from_millis(100);
+/// Lines of an answer that a message shows, the last ones.
+const ANSWER_SHOWN: usize = 20;
 
 impl Player<'_> {
     pub(super) fn act(&mut self, number: usize, step: &Step) -> Result<Vec<Answered>, PlayError> {
@@ -100,6 +102,11 @@ impl Player<'_> {
             } => {
                 return self.await_event(pattern, *nth, within.0);
             }
+            Action::AwaitText {
+                text,
+                board,
+                within,
+            } => return self.await_text(text, *board, within.0),
             Action::AwaitCuts { within } => {
                 let deadline = self.deadline(within.0);
                 let wanted: Vec<u32> = self.armed.keys().copied().collect();
@@ -245,11 +252,19 @@ impl Player<'_> {
         let slot = index(console.board);
         let before = self.stage.console(slot).len();
         let now = self.stage.array.now();
-        let line = format!("{}\n", console.line);
+        // A serial port hears what the key of a terminal sends.
+        let end = if self.stage.array.runs_freely() {
+            '\r'
+        } else {
+            '\n'
+        };
+        let line = format!("{}{end}", console.line);
         self.stage.note(
             &console.board.to_string(),
             format!("typed {:?}", console.line),
         );
+        // What is there by now is no answer.
+        self.read[slot] = self.stage.console_end(slot);
         let board = self.stage.array.board_mut(slot)?;
         if board.console_mut().type_bytes(now, line.as_bytes()) < line.len() {
             let why = format!("{} reads nothing: no room to type more", console.board);
@@ -281,13 +296,32 @@ impl Player<'_> {
             let why = format!("{:?} was not read: {state}", console.line);
             return Ok(failed(step, why));
         }
+        let met = matches!(waited, Waited::Met(_));
         let seen = self.stage.console(slot).get(before..).unwrap_or_default();
-        let message = format!("{:?} answered {seen:?}", console.line);
-        Ok(vec![answered(
-            "console",
-            matches!(waited, Waited::Met(_)),
-            message,
-        )])
+        let skipped = seen.len().saturating_sub(ANSWER_SHOWN);
+        let shown = seen.get(skipped..).unwrap_or_default();
+        let before = match skipped {
+            0 => String::new(),
+            _ => format!("{skipped} lines and "),
+        };
+        let message = format!("{:?} answered {before}{shown:?}", console.line);
+        if met && self.stage.array.runs_freely() {
+            self.note_printed(console);
+        }
+        Ok(vec![answered("console", met, message)])
+    }
+
+    /// Of boards that run freely a golden has those lines alone that were asked for.
+    fn note_printed(&mut self, console: &ConsoleStep) {
+        let lines = match &console.answer {
+            Answer::Contains(part) => std::slice::from_ref(part),
+            Answer::Lines(lines) => lines.as_slice(),
+            Answer::Unasked | Answer::Later => &[],
+        };
+        for line in lines {
+            let who = console.board.to_string();
+            self.stage.note(&who, format!("printed {line:?}"));
+        }
     }
 
     fn until_console_is_quiet(&mut self, slot: usize, deadline: Nanos) -> Result<(), PlayError> {
@@ -301,6 +335,36 @@ impl Player<'_> {
                 return Ok(());
             }
         }
+    }
+
+    fn await_text(
+        &mut self,
+        text: &str,
+        board: Slot,
+        within: Nanos,
+    ) -> Result<Vec<Answered>, PlayError> {
+        let slot = index(board);
+        let deadline = self.deadline(within);
+        let mut read = self.read[slot];
+        let waited = self.stage.run_until(deadline, |stage| {
+            let found = stage.find_on_console(slot, read, text);
+            read = found.unwrap_or_else(|reached| reached);
+            found.is_ok()
+        })?;
+        self.read[slot] = read;
+        let met = matches!(waited, Waited::Met(_));
+        let message = match waited {
+            Waited::Met(at) => format!("{board} printed {text:?} at {at}"),
+            _ => {
+                let last = self.stage.last_words(slot);
+                format!("{board} did not print {text:?} within {within} s; the last was {last:?}")
+            }
+        };
+        if met {
+            self.stage
+                .note(&board.to_string(), format!("printed {text:?}"));
+        }
+        Ok(vec![answered("await_text", met, message)])
     }
 
     fn await_event(

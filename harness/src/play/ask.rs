@@ -1,6 +1,6 @@
 //! What each question of `expect` finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use devices::power::OperationKind;
 use emulator::array::Source;
@@ -10,7 +10,7 @@ use super::act::state_of;
 use super::{Answered, Mark, Player, answered, index};
 use crate::inspect::{bank_state, preferred};
 use crate::scenario::{
-    BankState, BoardState, Bound, Check, Counter, EventPattern, HostFigure, Preferred, Role,
+    Again, BankState, BoardState, Bound, Check, Counter, EventPattern, HostFigure, Preferred, Role,
     RomState, ShelfState,
 };
 use crate::stage::Entry;
@@ -25,6 +25,9 @@ impl Player<'_> {
         let mark = Mark {
             at: stage.array.now(),
             timeline: stage.timeline().len(),
+            lines: (0..stage.views().len())
+                .map(|slot| stage.console(slot).len())
+                .collect(),
             boots: stage.views().iter().map(|view| view.boots).collect(),
             counters: (0..stage.views().len())
                 .map(|slot| self.counters(slot))
@@ -192,6 +195,11 @@ impl Player<'_> {
                 let word = |state| word(&ShelfState::ALL, state);
                 found.same("state of the shelf", word(*wanted), word(actual));
             }
+            Check::Again(wanted) => {
+                for (slot, again) in wanted {
+                    self.ask_again(mark, *slot, again, &mut found);
+                }
+            }
             Check::Events(patterns) => {
                 let mut rest = self.since(mark);
                 for pattern in patterns {
@@ -246,6 +254,38 @@ impl Player<'_> {
                 let what = format!("bank {} of {slot}", entry.name());
                 found.same(&what, &text(state), &text(&actual));
             }
+        }
+    }
+
+    /// Compares what a board said before the mark with what it said after it.
+    fn ask_again(&self, mark: &Mark, slot: Slot, again: &Again, found: &mut Findings) {
+        let Again { said, says } = again;
+        let position = index(slot);
+        let from = mark.lines.get(position).copied().unwrap_or(0);
+        let lines = |word| {
+            let lines = self.stage.whole_lines(position);
+            lines.filter_map(move |(number, line)| Some((number, line.strip_prefix(word)?)))
+        };
+        // The word and no longer one.
+        let after: BTreeSet<&str> = lines(says.as_str())
+            .filter(|(number, rest)| *number >= from && rest.starts_with(' '))
+            .map(|(_, rest)| rest)
+            .collect();
+        let before = lines(said.as_str())
+            .filter(|(number, rest)| *number < from && rest.starts_with(' '))
+            .map(|(_, rest)| rest);
+        let mut count = 0;
+        for rest in before {
+            count += 1;
+            if !after.contains(rest) {
+                found.broken(format!("{slot} said `{said}{rest}` and not again"));
+            }
+        }
+        match count {
+            0 => found.broken(format!("{slot} never said `{said} …` before the note")),
+            _ => found
+                .good
+                .push(format!("{slot} said {count} times `{said} …`, and again")),
         }
     }
 

@@ -46,6 +46,7 @@ impl Player<'_> {
                 self.stage.become_earlier(name, again.stage);
                 self.pulled = again.pulled;
                 self.live_slots = again.live_slots;
+                self.read = again.read;
                 self.marks = again.marks;
                 self.armed = again.armed;
             }

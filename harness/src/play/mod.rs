@@ -33,7 +33,7 @@ use crate::host::{Host, Timing, transport};
 use crate::provision::{self, BuildError};
 use crate::report::{Sink, SinkError};
 use crate::scenario::{Action, HostAction, Scenario, Step};
-use crate::stage::{Declared, SavedStage, Stage};
+use crate::stage::{Declared, Place, SavedStage, Stage};
 
 /// Bytes of a host block where a scenario starts no host.
 const USUAL_BLOCK_BYTES: u32 = 4096;
@@ -72,6 +72,8 @@ pub struct Answered {
 struct Mark {
     at: Nanos,
     timeline: usize,
+    /// Lines of each board's console.
+    lines: Vec<usize>,
     boots: Vec<u32>,
     counters: Vec<BTreeMap<crate::scenario::Counter, u64>>,
     host: crate::host::Figures,
@@ -91,6 +93,8 @@ pub struct Player<'s> {
     pulled: BTreeMap<String, Controller>,
     /// Slots whose power is switched on, whether or not a board is in them.
     live_slots: Vec<bool>,
+    /// How far each board's console was read.
+    read: Vec<Place>,
     marks: BTreeMap<String, Mark>,
     /// Checkpoints that the scenario made, by name.
     named: BTreeMap<String, Checkpoint>,
@@ -105,6 +109,7 @@ pub struct Kept {
     stage: SavedStage,
     pulled: BTreeMap<String, Controller>,
     live_slots: Vec<bool>,
+    read: Vec<Place>,
     marks: BTreeMap<String, Mark>,
     named: BTreeMap<String, Checkpoint>,
     armed: BTreeMap<u32, usize>,
@@ -119,7 +124,7 @@ impl<'s> Player<'s> {
         let rig = &scenario.rig;
         let rom = provision::rom(rig)?;
         let mut array = Array::of_rig(
-            rig,
+            &provision::located(rig)?,
             engine,
             Arc::clone(&rom),
             &Storage::Memory,
@@ -145,6 +150,7 @@ impl<'s> Player<'s> {
             stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
             live_slots: vec![false; slots],
+            read: vec![Place::default(); slots],
             marks: BTreeMap::new(),
             named: BTreeMap::new(),
             armed: BTreeMap::new(),
@@ -192,6 +198,7 @@ impl<'s> Player<'s> {
             stage: self.stage.save(base.map(|base| &base.stage))?,
             pulled: self.pulled.clone(),
             live_slots: self.live_slots.clone(),
+            read: self.read.clone(),
             marks: self.marks.clone(),
             named: self.named.clone(),
             armed: self.armed.clone(),
@@ -214,6 +221,7 @@ impl<'s> Player<'s> {
     fn take_up(&mut self, kept: &Kept) {
         self.pulled.clone_from(&kept.pulled);
         self.live_slots.clone_from(&kept.live_slots);
+        self.read.clone_from(&kept.read);
         self.marks.clone_from(&kept.marks);
         self.named.clone_from(&kept.named);
         self.armed.clone_from(&kept.armed);

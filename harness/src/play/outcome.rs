@@ -35,6 +35,12 @@ impl Player<'_> {
             name: scenario.name.clone(),
             rig: scenario.rig.name.clone(),
             seed: scenario.seed,
+            runs_freely: self.stage.array.runs_freely(),
+            waived: scenario
+                .waived
+                .iter()
+                .map(|(invariant, _)| invariant.as_str().to_owned())
+                .collect(),
             end: self.stage.array.now(),
             timeline: timeline.collect(),
             boards: scenario.rig.slots().map(|slot| self.board(slot)).collect(),
@@ -118,6 +124,10 @@ impl Player<'_> {
     }
 
     fn panels(&self) -> Vec<Panel> {
+        if self.stage.array.runs_freely() {
+            // Nobody knows what a picture of that moment shows.
+            return Vec::new();
+        }
         let boards = self.stage.array.boards().iter().enumerate();
         let lit = boards.filter(|(_, board)| board.panel().flushes() > 0);
         lit.map(|(slot, board)| Panel {

@@ -62,6 +62,15 @@ pub enum Action {
         /// Virtual time after which it has failed.
         within: Span,
     },
+    /// Waits for text on a console, behind what was last waited for or typed there.
+    AwaitText {
+        /// The text, within one line; the line need not be complete.
+        text: String,
+        /// Whose console.
+        board: Slot,
+        /// Virtual time after which it has failed.
+        within: Span,
+    },
     /// Waits until every cut that was armed in the background has fired.
     AwaitCuts {
         /// Virtual time after which it has failed.

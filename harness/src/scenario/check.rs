@@ -35,6 +35,8 @@ pub enum Check {
     Counters(BTreeMap<Slot, BTreeMap<Counter, Bound>>),
     /// The state of the shelf.
     Shelf(ShelfState),
+    /// What boards said on their consoles before the note, and say again after it.
+    Again(BTreeMap<Slot, Again>),
     /// Events that came, in this order, others between them allowed.
     Events(Vec<EventPattern>),
     /// Events that did not come.
@@ -60,11 +62,21 @@ impl Check {
             Check::Host(_) => "host",
             Check::Counters(_) => "counters",
             Check::Shelf(_) => "shelf",
+            Check::Again(_) => "again",
             Check::Events(_) => "events",
             Check::Never(_) => "never",
             Check::EventCount(_) => "event_count",
         }
     }
+}
+
+/// Lines of a console that must have a counterpart: what follows the first word must be the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// First word of the lines before the note; one at least must be there.
+    pub said: String,
+    /// First word of their counterparts after it.
+    pub says: String,
 }
 
 /// The number of a LUN, written `lun0`.

@@ -41,6 +41,7 @@ impl Step {
             Action::Expect { checks, .. } => checks.iter().map(|check| check.key()).collect(),
             Action::Await { .. } => vec!["await"],
             Action::AwaitEvent { .. } => vec!["await_event"],
+            Action::AwaitText { .. } => vec!["await_text"],
             Action::Console(ConsoleStep {
                 answer: Answer::Contains(_) | Answer::Lines(_),
                 ..

@@ -31,7 +31,9 @@ pub use action::{
     Action, Answer, BoardFault, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction,
     FlashFault, HostAction, LinkName, Role, ShelfState, Trigger, Workload,
 };
-pub use check::{BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, Relation, RomState};
+pub use check::{
+    Again, BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, Relation, RomState,
+};
 pub use expectation::{Expectation, ExpectationId};
 pub use pattern::{EVENTS, EventPattern};
 pub use steps::{VERBS, Verb};
@@ -102,6 +104,12 @@ impl Invariant {
         ("no-mix", Invariant::NoMix),
         ("no-invalid-image", Invariant::NoInvalidImage),
     ];
+
+    /// Whether what the reference firmware says of itself shows that it holds, so that nothing can be known of
+    /// other firmware.
+    pub fn is_of_reference_firmware(self) -> bool {
+        self != Invariant::NoLostWrite
+    }
 
     /// Its word in scenario files and reports.
     pub fn as_str(self) -> &'static str {

@@ -10,6 +10,8 @@ mod invariants;
 mod text;
 /// Checkpoints taken while time passes.
 mod track;
+/// What boards said on their consoles.
+mod transcript;
 /// What is known of each board from what it said.
 mod view;
 
@@ -27,6 +29,8 @@ pub use self::invariants::{Declared, Violation};
 pub use self::text::describe;
 use self::track::Track;
 pub use self::track::Waypoint;
+pub use self::transcript::Place;
+use self::transcript::Transcript;
 pub use self::view::{BoardView, State, word, words};
 use crate::host::Host;
 
@@ -66,8 +70,8 @@ struct Seen {
     operations: OperationCounts,
     cuts_fired: Vec<u32>,
     invariants: Invariants,
-    /// Console lines of each board, all of them.
-    consoles: Vec<Vec<String>>,
+    /// By board.
+    consoles: Vec<Transcript>,
 }
 
 /// A stage as a value.
@@ -104,7 +108,7 @@ impl Stage {
                 operations: OperationCounts::new(),
                 cuts_fired: Vec::new(),
                 invariants: Invariants::new(rig, declared),
-                consoles: vec![Vec::new(); boards],
+                consoles: vec![Transcript::default(); boards],
             },
             stop_at_cut: None,
             track: None,
@@ -143,11 +147,48 @@ impl Stage {
 
     /// Every line board `slot` printed.
     pub fn console(&self, slot: usize) -> &[String] {
-        self.seen
-            .consoles
-            .get(slot)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        let console = self.seen.consoles.get(slot);
+        console.map(Transcript::lines).unwrap_or_default()
+    }
+
+    /// Every line that board `slot` printed to its end, with its number.
+    pub fn whole_lines(&self, slot: usize) -> impl Iterator<Item = (usize, &str)> {
+        let console = self.seen.consoles.get(slot).into_iter();
+        console.flat_map(Transcript::whole_lines)
+    }
+
+    /// The place on the console of board `slot` behind all that it printed.
+    pub fn console_end(&self, slot: usize) -> Place {
+        let console = self.seen.consoles.get(slot);
+        console.map_or(Place::default(), |console| {
+            console.end(&self.unfinished_line(slot))
+        })
+    }
+
+    /// Looks on the console of board `slot` for `text` within a line, from `from` on: the place behind it, or
+    /// else how far there is nothing left to look at.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn find_on_console(&self, slot: usize, from: Place, text: &str) -> Result<Place, Place> {
+        let console = self.seen.consoles.get(slot).ok_or(from)?;
+        console.find(from, text, &self.unfinished_line(slot))
+    }
+
+    /// The last that board `slot` printed.
+    pub fn last_words(&self, slot: usize) -> String {
+        let unfinished = self.unfinished_line(slot);
+        let last = || self.console(slot).last().cloned().unwrap_or_default();
+        if unfinished.is_empty() {
+            last()
+        } else {
+            unfinished
+        }
+    }
+
+    fn unfinished_line(&self, slot: usize) -> String {
+        let board = self.array.boards().get(slot);
+        board.map_or(String::new(), |board| board.console().unfinished_line())
     }
 
     /// Adds a line of the harness's own to the timeline (a button pressed, a package inserted), after
@@ -325,9 +366,11 @@ impl Seen {
         }
         if let Source::Board(slot) = event.source {
             if let EventKind::Device(DeviceEvent::ConsoleLine(line)) = &event.kind
-                && let Some(lines) = self.consoles.get_mut(slot)
+                && let Some(console) = self.consoles.get_mut(slot)
             {
-                lines.push(line.clone());
+                // What a board was saying when its power went comes behind the loss.
+                let down = |view: &BoardView| view.state == State::Down;
+                console.take(line, !self.views.get(slot).is_some_and(down));
             }
             if let Some(view) = self.views.get_mut(slot) {
                 view.take(event);

@@ -27,9 +27,16 @@ pub(super) const AWAIT_EVENT: Verb = Verb {
     example: "{ await_event = \"A: reflash-started level=3\", within = \"60s\" }",
     read: read_await_event,
 };
+pub(super) const AWAIT_TEXT: Verb = Verb {
+    key: "await_text",
+    help: "waits for text on a board's console, in a line that need not be complete (a prompt), behind what was \
+           last waited for or typed there",
+    example: "{ await_text = \"=> \", board = \"A\", within = \"60s\" }",
+    read: read_await_text,
+};
 pub(super) const WAIT: Verb = Verb {
     key: "wait",
-    help: "lets virtual time pass",
+    help: "lets virtual time pass (real time where boards run freely)",
     example: "{ wait = \"5s\" }",
     read: read_wait,
 };
@@ -83,7 +90,12 @@ fn span(reader: &Reader<'_>, key: &'static str) -> Option<Span> {
 }
 
 fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
-    let line = reader.required("console", LINE_MAX, "type a command such as \"ver\"");
+    let free = context.rig.board.machine.runs_freely();
+    let line = match reader.string("console") {
+        // A key to go on with: the firmware of others asks for one.
+        Some("") if free => Some(""),
+        _ => reader.required("console", LINE_MAX, "type a command such as \"ver\""),
+    };
     if line.is_some_and(|line| line.chars().any(char::is_control)) {
         reader.complain(
             "console",
@@ -142,12 +154,33 @@ fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
         (false, false) if later => Some(Answer::Later),
         (false, false) => Some(Answer::Unasked),
     };
+    if free {
+        check_free_answer(reader, line, answer.as_ref());
+    }
     Some(Action::Console(ConsoleStep {
         board: board?,
         line: line?.to_owned(),
         answer: answer?,
         within,
     }))
+}
+
+/// What says nothing where a board answers in real time, and may send back what is typed.
+fn check_free_answer(reader: &Reader<'_>, line: Option<&str>, answer: Option<&Answer>) {
+    match answer {
+        Some(Answer::Unasked) => reader.complain(
+            "console",
+            "a board that runs freely answers when it likes, so nobody knows when it has",
+            "add `expect` or `lines`, or later = true and a step that waits for text",
+        ),
+        Some(Answer::Contains(part)) if line.is_some_and(|line| line.contains(part)) => reader
+            .complain(
+                "expect",
+                "the echo of the line that is typed would do",
+                "say a part of the answer that is not in it",
+            ),
+        _ => {}
+    }
 }
 
 fn read_await(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
@@ -200,6 +233,31 @@ fn read_await_event(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action
     Some(Action::AwaitEvent {
         pattern: found?,
         nth: u32::try_from(nth).ok()?,
+        within,
+    })
+}
+
+fn read_await_text(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
+    let text = reader.required("await_text", LINE_MAX, "say a part of the line to wait for");
+    if text.is_some_and(|text| text.chars().any(char::is_control)) {
+        reader.complain(
+            "await_text",
+            "text is waited for within one line",
+            "use a step for each line",
+        );
+    }
+    if !reader.has("board") {
+        reader.complain(
+            "await_text",
+            "a console belongs to a board",
+            "add e.g. board = \"A\"",
+        );
+    }
+    let board = slot(reader, "board", context);
+    let within = within(reader);
+    Some(Action::AwaitText {
+        text: text?.to_owned(),
+        board: board?,
         within,
     })
 }
@@ -276,6 +334,13 @@ fn workload(reader: &Reader<'_>) -> Option<Workload> {
 
 fn read_checkpoint(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let name = reader.required("checkpoint", NOTE_MAX, "give it a name")?;
+    if context.rig.board.machine.runs_freely() {
+        reader.complain(
+            "checkpoint",
+            "boards of this rig run freely, and real time does not go back",
+            "play what should happen twice in a scenario each",
+        );
+    }
     context.checkpoints.borrow_mut().push(name.to_owned());
     Some(Action::Checkpoint(name.to_owned()))
 }

@@ -4,7 +4,9 @@ use emulator::rig::{BankLetter, Slot};
 use toml::de::DeValue;
 
 use super::super::action::{Action, BoardState, Role, ShelfState};
-use super::super::check::{BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, RomState};
+use super::super::check::{
+    Again, BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, RomState,
+};
 use super::super::contents::bank_name;
 use super::super::load::Context;
 use super::super::pattern::EventPattern;
@@ -16,7 +18,8 @@ use crate::files::{Reader, Value, string_of, word_of};
 pub(super) const EXPECT: Verb = Verb {
     key: "expect",
     help: "asks what happened and what is: boots, state, role, version, banks, rom, serial, preferred, \
-           owner, outage, host, counters, shelf, events, never, event_count",
+           owner, outage, host, counters, shelf, again (what `said` before the note, `says` must say after it), events, \
+           never, event_count",
     example: "{ expect = { boots = { A = 2 }, outage = { lun0 = \"<2s\" } }, since = \"upgrade begins\", proves = [\"VC73\"] }",
     read: read_expect,
 };
@@ -35,6 +38,13 @@ fn read_expect(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
         );
     }
     let table = reader.table("expect")?;
+    if table.has("again") && since.is_none() {
+        reader.complain(
+            "expect",
+            "`again` compares what was said before a note with what is said after it",
+            "add since = \"…\" with the note between them",
+        );
+    }
     let checks = read_checks(&table, context);
     let empty = table.keys().next().is_none();
     table.finish();
@@ -80,6 +90,7 @@ fn read_checks(table: &Reader<'_>, context: &Context<'_>) -> Vec<Check> {
         })
         .map(Check::Counters),
         table.word("shelf", &ShelfState::ALL).map(Check::Shelf),
+        by_slot(table, "again", context, again).map(Check::Again),
         patterns(table, "events", context).map(Check::Events),
         patterns(table, "never", context).map(Check::Never),
         event_counts(table, context).map(Check::EventCount),
@@ -258,6 +269,24 @@ fn banks(
     }
     not_empty("banks", &table, found.is_empty());
     Some(found)
+}
+
+fn again(_: &str, value: &Value<'_>, context: &Context<'_>) -> Option<Again> {
+    let table = Reader::of(value, "`again` of a board", context.findings)?;
+    let remedy = "say both first words: { said = \"stored\", says = \"found\" }";
+    let word = |key| {
+        let word = table.required(key, 32, remedy)?;
+        if word.is_empty() || word.contains(char::is_whitespace) {
+            table.complain(key, "lines are told by their first word", remedy);
+        }
+        Some(word.to_owned())
+    };
+    let (said, says) = (word("said"), word("says"));
+    table.finish();
+    Some(Again {
+        said: said?,
+        says: says?,
+    })
 }
 
 fn owner(value: &Value<'_>, context: &Context<'_>) -> Option<Option<Slot>> {

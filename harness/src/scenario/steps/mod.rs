@@ -38,6 +38,7 @@ pub const VERBS: &[Verb] = &[
     dialogue::CONSOLE,
     dialogue::AWAIT,
     dialogue::AWAIT_EVENT,
+    dialogue::AWAIT_TEXT,
     dialogue::WAIT,
     dialogue::HOST,
     expect::EXPECT,
