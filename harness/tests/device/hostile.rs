@@ -15,7 +15,7 @@ use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
 
 use crate::client::{BLOCK, Disk, MEMORY, NEXT, Part, USER};
-use crate::server::Server;
+use crate::server::{Server, alone};
 
 const RAID: &str = "raid --level 1 --memory 1MiB";
 
@@ -29,6 +29,7 @@ fn hung_up(stream: &mut UnixStream) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => panic!("not hung up: {error}"),
         }
     }
@@ -52,6 +53,7 @@ fn message(request: u32, flags: u32, length: u32, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn nonsense_ends_the_connection_and_nothing_else() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     for bytes in [
@@ -81,6 +83,7 @@ fn nonsense_ends_the_connection_and_nothing_else() {
 
 #[test]
 fn half_a_message_and_silence_hold_up_nobody() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     for bytes in [&[1, 0, 0, 0, 1][..], &message(2, 1, 8, &[0; 3])] {
@@ -95,6 +98,7 @@ fn half_a_message_and_silence_hold_up_nobody() {
 
 #[test]
 fn a_front_end_that_reads_no_answer_holds_up_nobody() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     let mut stream = UnixStream::connect(server.socket()).unwrap();
@@ -110,6 +114,7 @@ fn a_front_end_that_reads_no_answer_holds_up_nobody() {
 
 #[test]
 fn a_second_front_end_is_refused_while_one_is_there() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     let mut disk = Disk::new();
@@ -123,6 +128,7 @@ fn a_second_front_end_is_refused_while_one_is_there() {
 
 #[test]
 fn a_front_end_may_leave_at_every_step_of_the_handshake() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     for last in 0..12 {
@@ -166,6 +172,7 @@ fn a_front_end_may_leave_at_every_step_of_the_handshake() {
 
 #[test]
 fn memory_that_is_too_little_or_taken_away_is_survived() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     // A file that is shorter than it is said to be.
@@ -200,6 +207,7 @@ fn memory_that_is_too_little_or_taken_away_is_survived() {
 
 #[test]
 fn rings_outside_memory_and_chains_that_make_no_sense_are_survived() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     for beyond in [MEMORY, MEMORY - 8, u64::MAX - USER] {
@@ -245,6 +253,7 @@ fn rings_outside_memory_and_chains_that_make_no_sense_are_survived() {
 
 #[test]
 fn any_bytes_at_all_are_survived() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), RAID);
     let words = prop::collection::vec(any::<u8>(), 0..48);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::client::{BLOCK, BUFFERS, Disk, Guest, Part};
-use crate::server::{Server, arraybench};
+use crate::server::{Server, alone, arraybench};
 
 fn out(at: u64, length: usize) -> Part {
     Part {
@@ -23,6 +23,7 @@ fn room(at: u64, length: usize) -> Part {
 
 #[test]
 fn media_come_and_go() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("p"), [7; 3 * BLOCK]).unwrap();
     let server = Server::start(folder.path(), "media p");
@@ -78,6 +79,7 @@ fn program(guest: &mut Guest, byte: u8) {
 
 #[test]
 fn flash_keeps_what_was_programmed_and_breaks_as_told() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let words = "flash --chip chip --size 1MiB";
     let server = Server::start(folder.path(), words);
@@ -125,6 +127,7 @@ fn flash_keeps_what_was_programmed_and_breaks_as_told() {
 
 #[test]
 fn a_console_is_this_terminal() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path(), "console");
     let mut guest = Guest::new(2, 64);
@@ -145,6 +148,7 @@ fn a_console_is_this_terminal() {
 
 #[test]
 fn a_panel_is_a_picture() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "panel --png p.png");
     let mut guest = Guest::new(2, 64);
@@ -188,6 +192,7 @@ fn a_panel_is_a_picture() {
 
 #[test]
 fn what_goes_in_at_one_port_comes_out_at_the_other() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "network --peer-socket t");
     let (mut here, mut there) = (Guest::new(2, 64), Guest::new(2, 64));
@@ -220,6 +225,7 @@ fn what_goes_in_at_one_port_comes_out_at_the_other() {
 
 #[test]
 fn board_control_tells_time_and_traces() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "board-control --serial MY-1");
     let mut guest = Guest::new(1, 64);
@@ -239,6 +245,7 @@ fn board_control_tells_time_and_traces() {
 
 #[test]
 fn every_kind_teaches() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     for kind in [
         "raid",

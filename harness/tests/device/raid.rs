@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::client::{BLOCK, Disk, Guest};
-use crate::server::{Server, arraybench};
+use crate::server::{Server, alone, arraybench};
 
 const FILES: &str = "raid --level 5 --disk a --disk b --disk d --size 1MiB";
 
 #[test]
 fn every_level_stores_what_is_written() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     for words in [
         "raid --level 0 --memory 1MiB",
@@ -41,6 +42,7 @@ fn every_level_stores_what_is_written() {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_every_request_answered_once_when_the_server_is_killed() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let mut disk = Disk::new();
     let mut content: BTreeMap<u64, u8> = BTreeMap::new();
@@ -91,6 +93,7 @@ fn nothing_acknowledged_is_lost_and_every_request_answered_once_when_the_server_
 
 #[test]
 fn a_stopped_queue_has_answered_everything_it_took() {
+    let _alone = alone();
     use vhost::VhostBackend;
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "raid --level 1 --memory 1MiB --timing real");
@@ -114,6 +117,7 @@ fn a_stopped_queue_has_answered_everything_it_took() {
 
 #[test]
 fn a_front_end_that_leaves_takes_nothing_with_it() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), "raid --level 5 --memory 1MiB --timing real");
     let mut disk = Disk::new();
@@ -136,6 +140,7 @@ fn a_front_end_that_leaves_takes_nothing_with_it() {
 
 #[test]
 fn power_and_disks_obey_the_control_socket() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &format!("{FILES} --spare memory"));
     let mut disk = Disk::new();
@@ -179,6 +184,7 @@ fn power_and_disks_obey_the_control_socket() {
 
 #[test]
 fn a_cache_is_kept_by_an_orderly_end() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let cached = format!("{FILES} --cache 256KiB");
     let server = Server::start(folder.path(), &cached);

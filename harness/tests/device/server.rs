@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `arraybench device …`, running.
 pub(crate) struct Server {
@@ -11,6 +12,13 @@ pub(crate) struct Server {
     folder: PathBuf,
     /// What it said at its start.
     pub(crate) said: String,
+}
+
+/// One test at a time: a process that another one starts has our sockets until it is itself, and would keep
+/// connections open that we closed.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn arraybench(folder: &Path) -> Command {
