@@ -356,9 +356,14 @@ mod tests {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            let timeline = text.split("\n\n").find(|part| part.starts_with("timeline"));
-            for line in timeline.unwrap().lines().skip(1) {
-                let name = line.split_whitespace().nth(2).unwrap();
+            let parts = || text.split("\n\n");
+            // Time and place before it; or, of boards that run freely, a part for each place.
+            let told = |beginning: &'static str, nth| {
+                let parts = parts().filter(move |part| part.starts_with(beginning));
+                let lines = parts.flat_map(|part| part.lines().skip(1));
+                lines.map(move |line| line.split_whitespace().nth(nth).unwrap())
+            };
+            for name in told("timeline", 2).chain(told("at ", 0)) {
                 let known = EVENTS.contains(&name) || name == "|" || name == "ended";
                 assert!(known, "{}: `{name}`", path.display());
                 seen += 1;

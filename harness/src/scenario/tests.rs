@@ -303,3 +303,32 @@ proptest! {
         let _ = parse(&text).map_err(|error| error.render(false));
     }
 }
+
+#[test]
+fn what_makes_no_sense_in_real_time_is_refused() {
+    let complain = |steps: &str| {
+        let text = format!(
+            "name = \"a story\"\nrig = \"linux-on-shelf\"\nfirmware = {{ A = \"empty\", array = \"absent\" }}\n\
+             steps = [{steps}, {PASS}]\n"
+        );
+        parse(&text).map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    let check = |steps: &str, wanted: &str| {
+        let found = complain(steps);
+        assert!(found.contains(wanted), "{steps}\n{found}");
+    };
+    check(r#"{ checkpoint = "x" }"#, "real time does not go back");
+    check(
+        r#"{ console = "ls", board = "A" }"#,
+        "answers when it likes",
+    );
+    check(
+        r#"{ console = "echo yes", board = "A", expect = "yes" }"#,
+        "the echo of the line",
+    );
+    let again = r#"{ expect = { again = { A = { said = "stored", says = "found" } } } }"#;
+    check(again, "before a note");
+    let good =
+        r#"{ console = "", board = "A", later = true }, { await_text = "=> ", board = "A" }"#;
+    assert_eq!(complain(good), "");
+}
