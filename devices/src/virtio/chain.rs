@@ -64,16 +64,14 @@ impl Chain {
                 "its addresses are not in memory".to_owned(),
             ));
         }
-        let size = usize::from(queue.size());
         let found = match queue.iter(memory) {
             Ok(mut available) => available.next(),
             Err(error) => return Err(ChainError::Ring(error.to_string())),
         };
-        let Some(descriptors) = found else {
-            return Ok(None);
-        };
-        let head = descriptors.head_index();
-        Chain::checked(head, size, memory, descriptors).map(Some)
+        // Its descriptors are not taken from here: where one refers to an indirect table, the crate goes there
+        // without a word.
+        let head = found.map(|descriptors| descriptors.head_index());
+        head.map(|head| Chain::of(queue, memory, head)).transpose()
     }
 
     /// The chain that begins at descriptor `head` of `queue`, whether it is available or not: one that was
@@ -87,6 +85,10 @@ impl Chain {
                 "its addresses are not in memory".to_owned(),
             ));
         }
+        Chain::of(queue, memory, head)
+    }
+
+    fn of(queue: &Queue, memory: &GuestMemory, head: u16) -> Result<Chain, ChainError> {
         let size = queue.size();
         let table = queue.desc_table();
         let read = |index: u16| -> Option<Descriptor> {

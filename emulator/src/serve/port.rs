@@ -247,6 +247,7 @@ impl Port {
         if changed {
             self.show(news);
         }
+        self.told_broken &= self.slot.needs_reset;
         if self.slot.needs_reset && !self.told_broken {
             self.told_broken = true;
             news.push("device-needs-reset cause=driver-fault".to_owned());

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use devices::virtio::GuestMemory;
+use devices::virtio::{F_VERSION_1, GuestMemory};
 use rustix::fs::OFlags;
 use vhost::VhostUserMemoryRegionBase;
 use vhost::vhost_user::message::{
@@ -258,8 +258,9 @@ impl VhostUserBackendReqHandlerMut for Session {
     }
 
     fn set_features(&mut self, features: u64) -> Result<()> {
-        // VHOST_F_LOG_ALL is not offered either.
-        if features & !(self.face.features | PROTOCOL_FEATURES) != 0 {
+        // VHOST_F_LOG_ALL is not offered either. No device works without VERSION_1 (board manual §3).
+        let unknown = features & !(self.face.features | PROTOCOL_FEATURES);
+        if unknown != 0 || features & F_VERSION_1 == 0 {
             return Err(Error::InvalidParam);
         }
         self.features = features;
