@@ -9,6 +9,8 @@
 
 pub mod array;
 pub mod board;
+#[cfg(test)]
+mod conformance;
 pub mod engine;
 pub mod rig;
 pub mod serve;

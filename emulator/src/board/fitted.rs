@@ -109,13 +109,13 @@ pub(super) struct Cores<'a> {
 
 /// What one service of one device came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Serviced {
+pub(crate) struct Serviced {
     /// Queues on which it returned buffers of which the driver wants to hear (bit n = queue n).
-    pub(super) returned: u32,
+    pub(crate) returned: u32,
     /// Requests taken and not answered.
-    pub(super) unfinished: usize,
+    pub(crate) unfinished: usize,
     /// Something the driver can read changed.
-    pub(super) changed: bool,
+    pub(crate) changed: bool,
 }
 
 impl Fitted {
@@ -238,11 +238,11 @@ impl Visit for Forget {
 }
 
 /// One service call for one device of a board.
-pub(super) struct Serve<'a> {
-    pub(super) slot: &'a mut Slot,
-    pub(super) memory: &'a GuestMemory,
-    pub(super) now: Nanos,
-    pub(super) events: &'a mut Vec<DeviceEvent>,
+pub(crate) struct Serve<'a> {
+    pub(crate) slot: &'a mut Slot,
+    pub(crate) memory: &'a GuestMemory,
+    pub(crate) now: Nanos,
+    pub(crate) events: &'a mut Vec<DeviceEvent>,
 }
 
 impl Visit for Serve<'_> {

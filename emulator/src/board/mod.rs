@@ -27,6 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use self::controller::{Broken, Controller};
 use self::fitted::{Cores, Fitted, LocalCores};
 pub use self::fitted::{DEVICE_NAMES, FLASH_SLOT, Fitting};
+#[cfg(test)]
+pub(crate) use self::fitted::{Serve, Serviced};
 pub(crate) use self::life::Which;
 use crate::engine::{Counters, CrashReport, Engine, EngineError, SavedEngine};
 use crate::shared::Shared;

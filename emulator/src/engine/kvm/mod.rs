@@ -13,3 +13,5 @@ mod virtio_mmio;
 
 pub use machine::{KvmEngine, probe};
 pub use virtio_mmio::{SLOT_BYTES, SLOTS, WINDOW_BASE};
+#[cfg(test)]
+pub(crate) use virtio_mmio::{Window, Written};

@@ -41,7 +41,7 @@ struct Registers {
 
 /// What came of a register write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     /// Nothing that concerns anybody else.
     Register,
     /// A queue was notified.
@@ -50,7 +50,7 @@ pub(super) enum Written {
 
 /// The register window of a board.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     page: *mut u8,
     registers: [Registers; SLOTS],
 }
@@ -66,7 +66,7 @@ pub(super) struct SavedWindow {
 
 impl Window {
     /// Maps a window of empty slots.
-    pub(super) fn new() -> std::io::Result<Window> {
+    pub(crate) fn new() -> std::io::Result<Window> {
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
         let page = unsafe {
             libc::mmap(
@@ -88,7 +88,7 @@ impl Window {
     }
 
     /// Host address and bytes, for the hypervisor.
-    pub(super) fn host_range(&self) -> (u64, u64) {
+    pub(crate) fn host_range(&self) -> (u64, u64) {
         (self.page as u64, WINDOW_BYTES as u64)
     }
 
@@ -99,7 +99,7 @@ impl Window {
     }
 
     /// All slots as after a device reset.
-    pub(super) fn reset(&mut self, slots: &mut [Slot]) {
+    pub(crate) fn reset(&mut self, slots: &mut [Slot]) {
         self.registers = [Registers::default(); SLOTS];
         for (index, slot) in slots.iter_mut().enumerate().take(SLOTS) {
             slot.reset();
@@ -127,7 +127,7 @@ impl Window {
     }
 
     /// Handles a register write.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         offset: usize,
         data: &[u8],
@@ -247,7 +247,7 @@ impl Window {
     }
 
     /// Brings the readable registers of one slot up to date.
-    pub(super) fn show(&mut self, index: usize, slot: &Slot) {
+    pub(crate) fn show(&mut self, index: usize, slot: &Slot) {
         let Some(registers) = self.registers.get(index).copied() else {
             return;
         };
