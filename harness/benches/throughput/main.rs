@@ -74,7 +74,7 @@ fn start(name: &'static str, socket: PathBuf, mut command: Command) -> Server {
             patience.elapsed() < Duration::from_secs(20),
             "{name} does not listen"
         );
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::yield_now();
     }
     Server {
         name,

@@ -17,7 +17,7 @@ use super::process::{Accelerator, Board, Process};
 use crate::engine::ram::Ram;
 use crate::engine::{Counters, Engine, EngineError, Hardware, Reset, SavedEngine, Stop};
 use crate::slot::Slot;
-use crate::vhost_user::Connection;
+use crate::vhost_user::{Connection, Waiting};
 
 /// Bytes of the boot ROM: what QEMU maps at the top of 4 GiB, and below 1 MiB.
 const ROM_BYTES: usize = 64 << 10;
@@ -462,6 +462,11 @@ impl Running {
         else {
             return Ok(());
         };
+        // A question to the monitor may have had it handled since it was heard.
+        let waiting = connection.waiting().map_err(cannot("be heard"))?;
+        if matches!(waiting, Waiting::Nothing | Waiting::Incomplete) {
+            return Ok(());
+        }
         let handled = connection.handle(slot);
         if self.clocked && slot.face.wants_notify {
             self.answers.keep_back(slot, connection.memory());
