@@ -1,0 +1,70 @@
+//! Chunks that nobody needs any more, for what is written next.
+//!
+//! What a round brings to the members takes the place of as many chunks there. Making new ones costs more
+//! than all else that is done with them, so they go round. Nothing depends on which chunk is used: a copy of
+//! a shelf begins with none.
+
+use std::collections::VecDeque;
+
+use crate::medium::Chunk;
+
+/// Chunks to be used again, the oldest first: they mostly follow each other in memory as they did on the
+/// member.
+#[derive(Debug, Default)]
+pub(super) struct Pool(VecDeque<Chunk>);
+
+impl Pool {
+    /// A chunk that nobody else has, with anything in it.
+    pub(super) fn take(&mut self) -> Chunk {
+        while let Some(mut chunk) = self.0.pop_front() {
+            // A checkpoint may have it.
+            if chunk.is_unshared() {
+                return chunk;
+            }
+        }
+        Chunk::zeros()
+    }
+
+    /// Takes a chunk back. It may be shared for now.
+    pub(super) fn give(&mut self, chunk: Chunk) {
+        self.0.push_back(chunk);
+    }
+
+    /// Keeps no more than so many.
+    pub(super) fn truncate(&mut self, most: usize) {
+        self.0.truncate(most);
+    }
+}
+
+impl Clone for Pool {
+    fn clone(&self) -> Self {
+        Pool::default()
+    }
+}
+
+impl PartialEq for Pool {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Pool {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_still_has_is_not_handed_out() {
+        let mut kept = Chunk::zeros();
+        kept.bytes_mut()[0] = 1;
+        let mut free = Chunk::zeros();
+        free.bytes_mut()[0] = 2;
+        let mut pool = Pool::default();
+        pool.give(kept.clone());
+        pool.give(free);
+        assert_eq!(pool.take()[0], 2);
+        assert_eq!(pool.take()[0], 0);
+        assert_eq!(kept[0], 1);
+    }
+}
