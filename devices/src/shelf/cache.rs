@@ -67,13 +67,6 @@ struct Block {
 }
 
 impl Block {
-    fn empty() -> Block {
-        Block {
-            there: 0,
-            chunk: Chunk::zeros(),
-        }
-    }
-
     /// How many sectors from `first` on, at most so many, are there or not just as the first one is; and
     /// whether they are.
     fn stretch(&self, first: u64, most: u64) -> (u64, bool) {
@@ -154,26 +147,28 @@ impl Sectors {
         places.get_mut(range).unwrap_or_default()
     }
 
-    /// The first sectors that follow each other in one block.
-    pub(super) fn first(&self) -> Option<(u64, Stored)> {
+    /// The first sectors that follow each other in one block: which one is the first, and how many.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
         let (number, block) = self.blocks.first_from(0)?;
         let first = u64::from(block.there.trailing_zeros());
         let (sectors, _) = block.stretch(first, BLOCK_SECTORS);
-        let stored = Part::of(Cow::Owned(block.chunk.clone()), first, sectors);
-        Some((number * BLOCK_SECTORS + first, stored))
+        Some((number * BLOCK_SECTORS + first, sectors))
     }
 
-    /// Takes sectors of one block out.
-    pub(super) fn remove(&mut self, sector: u64, sectors: u64) {
-        let number = sector / BLOCK_SECTORS;
-        let gone = mask(sector % BLOCK_SECTORS, sectors);
-        let there = self.blocks.get(number).map_or(0, |block| block.there);
+    /// Takes sectors of one block out, if that is there.
+    pub(super) fn take(&mut self, sector: u64, sectors: u64) -> Option<Stored> {
+        let (number, first) = (sector / BLOCK_SECTORS, sector % BLOCK_SECTORS);
+        let there = self.blocks.get(number)?.there;
+        let gone = mask(first, sectors);
         self.count -= u64::from((there & gone).count_ones());
-        if there & !gone == 0 {
-            self.blocks.remove(number);
+        let chunk = if there & !gone == 0 {
+            self.blocks.remove(number)?.chunk
         } else {
-            self.blocks.get_or_insert_with(number, Block::empty).there &= !gone;
-        }
+            let block = self.blocks.place(number).as_mut()?;
+            block.there &= !gone;
+            block.chunk.clone()
+        };
+        Some(Part::of(Cow::Owned(chunk), first, sectors))
     }
 
     /// Each sector by itself.

@@ -75,6 +75,14 @@ impl<'a> Part<'a> {
         Part::of(self.chunk.clone(), u64::from(self.first) + first, count)
     }
 
+    /// Leaves so many sectors and gives the rest, if there is one.
+    pub(super) fn split_off(&mut self, count: u64) -> Option<Part<'a>> {
+        let rest = self.sectors().checked_sub(count).filter(|rest| *rest > 0)?;
+        let later = self.slice(count, rest);
+        *self = self.slice(0, count);
+        Some(later)
+    }
+
     /// The chunk, where this is all of it.
     pub(super) fn whole_chunk(&mut self) -> Option<&mut Chunk> {
         (self.sectors() == BLOCK_SECTORS).then(|| self.chunk.to_mut())
