@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::geometry::DATA_SECTOR;
 use super::pool::Pool;
 use super::sector::{self, BLOCK_SECTORS, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
 use super::settings::DiskTiming;
@@ -119,7 +120,10 @@ impl Drive {
             if self.dead || !whole.is_some_and(|chunk| self.medium.swap_chunk(block, chunk)) {
                 self.put_bytes(sector, &piece);
             }
-            pool.give(piece.into_chunk());
+            // What the journal is made of comes from elsewhere, and is best made of what it had before.
+            if sector >= DATA_SECTOR {
+                pool.give(piece.into_chunk());
+            }
             sector += sectors;
         }
     }
