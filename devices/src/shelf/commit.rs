@@ -13,7 +13,7 @@ use super::engine::{Activity, Phase};
 use super::geometry::{Level, Place, Role};
 use super::journal::{self, Entry, Write, Writes};
 use super::redundancy::{self, Images};
-use super::sector::{BLOCK_BYTES, Stored};
+use super::sector::Stored;
 use crate::block::BlockError;
 use crate::event::DeviceEvent;
 use crate::power::{Operation, OperationKind};
@@ -73,9 +73,6 @@ impl Shelf {
     /// Ends the running round and answers who waited for it.
     pub(super) fn end_round(&mut self, now: Nanos) {
         self.rounds.running = None;
-        let in_cache = self.settings.cache_bytes / BLOCK_BYTES as u64;
-        let most = usize::try_from(in_cache).unwrap_or(usize::MAX);
-        self.cache.pool.truncate(most);
         let begun = self.rounds.begun;
         self.answer_waiters(now, begun, Ok(()));
     }

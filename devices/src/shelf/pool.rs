@@ -11,12 +11,17 @@ use crate::medium::Chunk;
 /// Chunks to be used again, the oldest first: they mostly follow each other in memory as they did on the
 /// member.
 #[derive(Debug, Default)]
-pub(super) struct Pool(VecDeque<Chunk>);
+pub(super) struct Pool {
+    chunks: VecDeque<Chunk>,
+    /// Chunks handed out and not taken back so far: it keeps no more than were of use.
+    out: usize,
+}
 
 impl Pool {
     /// A chunk that nobody else has, with anything in it.
     pub(super) fn take(&mut self) -> Chunk {
-        while let Some(mut chunk) = self.0.pop_front() {
+        self.out += 1;
+        while let Some(mut chunk) = self.chunks.pop_front() {
             // A checkpoint may have it.
             if chunk.is_unshared() {
                 return chunk;
@@ -25,14 +30,12 @@ impl Pool {
         Chunk::zeros()
     }
 
-    /// Takes a chunk back. It may be shared for now.
+    /// Takes a chunk back, for each that was handed out. It may be shared for now.
     pub(super) fn give(&mut self, chunk: Chunk) {
-        self.0.push_back(chunk);
-    }
-
-    /// Keeps no more than so many.
-    pub(super) fn truncate(&mut self, most: usize) {
-        self.0.truncate(most);
+        if self.out > 0 {
+            self.out -= 1;
+            self.chunks.push_back(chunk);
+        }
     }
 }
 
@@ -61,6 +64,9 @@ mod tests {
         let mut free = Chunk::zeros();
         free.bytes_mut()[0] = 2;
         let mut pool = Pool::default();
+        pool.give(kept.clone());
+        assert!(pool.chunks.is_empty(), "none was handed out");
+        let _ = [pool.take(), pool.take()];
         pool.give(kept.clone());
         pool.give(free);
         assert_eq!(pool.take()[0], 2);
