@@ -296,11 +296,15 @@ fn main() {
         ("RAID 5, 3 members", Level::Five, 3, 2),
     ];
     for (array, level, members, columns) in arrays {
+        let name = |load: &Load| format!("{array}: {}", load.name);
+        if !LOADS.iter().any(|load| name(load).contains(&wanted)) {
+            continue;
+        }
         let mut bench = Bench::new(level, members, columns);
         // Memory that was never touched would be measured otherwise.
         bench.play(&LOADS[0]);
         for load in &LOADS {
-            let name = format!("{array}: {}", load.name);
+            let name = name(load);
             if !name.contains(&wanted) {
                 continue;
             }

@@ -27,9 +27,19 @@ const CHUNK: usize = 8 * 520;
 pub struct Chunk(Arc<[u8; CHUNK]>);
 
 impl Chunk {
-    /// A chunk of these bytes. Making one of bytes at hand is much quicker than changing one just made.
+    /// A chunk of these bytes.
     pub fn new(bytes: [u8; CHUNK]) -> Chunk {
         Chunk(Arc::new(bytes))
+    }
+
+    /// A chunk of zeros.
+    pub fn zeros() -> Chunk {
+        Chunk::new([0; CHUNK])
+    }
+
+    /// Whether nobody else has it.
+    pub fn is_unshared(&mut self) -> bool {
+        Arc::get_mut(&mut self.0).is_some()
     }
 
     /// To write; copied before where it is shared.
@@ -245,15 +255,17 @@ impl Medium {
     }
 
     /// The same as a write of all its bytes at chunk `index`, but a medium in memory keeps the
-    /// chunk itself. False, and nothing done, where it does not fit or the medium is a file.
-    pub fn keep_chunk(&mut self, index: u64, chunk: &Chunk) -> bool {
+    /// chunk itself and gives the one it had for it. False, and nothing done, where it does not fit or the
+    /// medium is a file.
+    pub fn swap_chunk(&mut self, index: u64, chunk: &mut Chunk) -> bool {
         let end = index
             .checked_add(1)
             .and_then(|end| end.checked_mul(CHUNK as u64));
         let fits = end.is_some_and(|end| end <= self.length);
         match &mut self.store {
-            Store::Memory { chunks, .. } if fits => {
-                *chunks.place(index) = Some(chunk.clone());
+            Store::Memory { chunks, blank } if fits => {
+                let place = chunks.get_or_insert_with(index, || blank.clone());
+                std::mem::swap(place, chunk);
                 true
             }
             _ => false,

@@ -53,7 +53,7 @@ pub trait Destination: fmt::Debug {
 
 /// Where the sectors of a write come from, from first to last.
 pub trait Source: fmt::Debug {
-    /// Fills `into` with the bytes that come next; where there are no more, the rest stays as it is.
+    /// Fills `into` with the bytes that come next; where there are no more, with zeros.
     fn take(&mut self, into: &mut [u8]);
 }
 
@@ -67,7 +67,9 @@ impl Source for &[u8] {
     fn take(&mut self, into: &mut [u8]) {
         let (now, later) = self.split_at(into.len().min(self.len()));
         *self = later;
-        into[..now.len()].copy_from_slice(now);
+        let (into, beyond) = into.split_at_mut(now.len());
+        into.copy_from_slice(now);
+        beyond.fill(0);
     }
 }
 

@@ -96,7 +96,8 @@ impl Destination for ChainWriter<'_> {
 
 impl Source for ChainReader<'_> {
     fn take(&mut self, into: &mut [u8]) {
-        self.read(into);
+        let there = self.read(into);
+        into[there..].fill(0);
     }
 }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::sector::{self, BLOCK_SECTORS, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
+use super::pool::Pool;
+use super::sector::{self, BLOCK_SECTORS, Part, STORED_BYTES, Stored};
 use crate::block::{SECTOR_BYTES, Source};
 use crate::medium::Chunk;
 use crate::sparse::Sparse;
@@ -16,6 +17,9 @@ pub(super) struct Cache {
     pub(super) dirty: Sectors,
     /// What the running round has still to do.
     pub(super) leaving: Sectors,
+    /// What blocks are made of.
+    #[serde(skip)]
+    pub(super) pool: Pool,
 }
 
 impl Cache {
@@ -27,6 +31,11 @@ impl Cache {
             return (newer, dirty);
         }
         self.leaving.find(sector, newer)
+    }
+
+    /// Seals what comes next from `from` into so many sectors, all of one block.
+    pub(super) fn write(&mut self, sector: u64, sectors: u64, from: &mut dyn Source) {
+        self.dirty.write(sector, sectors, from, &mut self.pool);
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -58,13 +67,6 @@ struct Block {
 }
 
 impl Block {
-    fn empty() -> Block {
-        Block {
-            there: 0,
-            chunk: Chunk::new([0; STORED_BLOCK_BYTES]),
-        }
-    }
-
     /// How many sectors from `first` on, at most so many, are there or not just as the first one is; and
     /// whether they are.
     fn stretch(&self, first: u64, most: u64) -> (u64, bool) {
@@ -95,8 +97,8 @@ impl Sectors {
         (sectors, there.then(stored))
     }
 
-    /// Seals what comes next from `from` into so many sectors, all of one block.
-    pub(super) fn write(&mut self, sector: u64, sectors: u64, from: &mut dyn Source) {
+    /// See [`Cache::write`].
+    fn write(&mut self, sector: u64, sectors: u64, from: &mut dyn Source, pool: &mut Pool) {
         let mut fill = |places: &mut [[u8; STORED_BYTES]]| {
             for place in places {
                 from.take(&mut place[..SECTOR_BYTES]);
@@ -106,14 +108,18 @@ impl Sectors {
         if sectors < BLOCK_SECTORS {
             return fill(self.make(sector, sectors));
         }
-        let mut block = [0; STORED_BLOCK_BYTES];
-        fill(block.as_chunks_mut().0);
         let place = self.blocks.place(sector / BLOCK_SECTORS);
-        let there = place.as_ref().map_or(0, |block| block.there);
+        let (there, chunk) = match place.take() {
+            Some(block) => (block.there, Some(block.chunk)),
+            None => (0, None),
+        };
+        let own = chunk.and_then(|mut chunk| chunk.is_unshared().then_some(chunk));
+        let mut chunk = own.unwrap_or_else(|| pool.take());
+        fill(chunk.bytes_mut().as_chunks_mut().0);
         self.count += u64::from(there.count_zeros());
         *place = Some(Block {
             there: u8::MAX,
-            chunk: Chunk::new(block),
+            chunk,
         });
     }
 
@@ -129,7 +135,7 @@ impl Sectors {
             .blocks
             .get_or_insert_with(sector / BLOCK_SECTORS, || Block {
                 there: 0,
-                chunk: Chunk::new([0; STORED_BLOCK_BYTES]),
+                chunk: Chunk::zeros(),
             });
         let first = sector % BLOCK_SECTORS;
         let new = mask(first, sectors) & !block.there;
@@ -141,26 +147,28 @@ impl Sectors {
         places.get_mut(range).unwrap_or_default()
     }
 
-    /// The first sectors that follow each other in one block.
-    pub(super) fn first(&self) -> Option<(u64, Stored)> {
+    /// The first sectors that follow each other in one block: which one is the first, and how many.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
         let (number, block) = self.blocks.first_from(0)?;
         let first = u64::from(block.there.trailing_zeros());
         let (sectors, _) = block.stretch(first, BLOCK_SECTORS);
-        let stored = Part::of(Cow::Owned(block.chunk.clone()), first, sectors);
-        Some((number * BLOCK_SECTORS + first, stored))
+        Some((number * BLOCK_SECTORS + first, sectors))
     }
 
-    /// Takes sectors of one block out.
-    pub(super) fn remove(&mut self, sector: u64, sectors: u64) {
-        let number = sector / BLOCK_SECTORS;
-        let gone = mask(sector % BLOCK_SECTORS, sectors);
-        let there = self.blocks.get(number).map_or(0, |block| block.there);
+    /// Takes sectors of one block out, if that is there.
+    pub(super) fn take(&mut self, sector: u64, sectors: u64) -> Option<Stored> {
+        let (number, first) = (sector / BLOCK_SECTORS, sector % BLOCK_SECTORS);
+        let there = self.blocks.get(number)?.there;
+        let gone = mask(first, sectors);
         self.count -= u64::from((there & gone).count_ones());
-        if there & !gone == 0 {
-            self.blocks.remove(number);
+        let chunk = if there & !gone == 0 {
+            self.blocks.remove(number)?.chunk
         } else {
-            self.blocks.get_or_insert_with(number, Block::empty).there &= !gone;
-        }
+            let block = self.blocks.place(number).as_mut()?;
+            block.there &= !gone;
+            block.chunk.clone()
+        };
+        Some(Part::of(Cow::Owned(chunk), first, sectors))
     }
 
     /// Each sector by itself.

@@ -4,7 +4,7 @@
 //! into the journal; each computes its rows anew (data and parity), journals them and puts them in
 //! place. Flushes, and writes that did not fit into the cache, wait for a round to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,14 +41,13 @@ impl Rounds {
 
 /// New sectors of a column of a row.
 struct Change {
-    offset: u64,
-    column: usize,
+    place: Place,
     stored: Stored,
 }
 
 impl Change {
     fn end(&self) -> u64 {
-        self.offset + self.stored.sectors()
+        self.place.offset + self.stored.sectors()
     }
 }
 
@@ -93,7 +92,7 @@ impl Shelf {
     /// Begins the next transaction of the running round.
     pub(super) fn begin_transaction(&mut self, now: Nanos) {
         let batch = self.next_batch();
-        let writes = self.plan(&batch);
+        let writes = self.plan(batch);
         self.sequence = self.sequence.saturating_add(u64::from(self.journalled));
         let phase = if self.journalled {
             self.write_journal(now, &writes);
@@ -115,9 +114,9 @@ impl Shelf {
         };
         let (mut batch, mut places, mut room) =
             (Vec::new(), BTreeSet::new(), journal::most_sectors());
-        while let Some((sector, stored)) = self.cache.leaving.first() {
+        while let Some((sector, sectors)) = self.cache.leaving.first() {
             let mut fitting = 0;
-            while fitting < stored.sectors() {
+            while fitting < sectors {
                 let Place { row, offset, .. } = self.geometry.place(sector + fitting);
                 let parity = if per_place > 0 && places.insert((row, offset)) {
                     per_place
@@ -130,12 +129,11 @@ impl Shelf {
                 room = left;
                 fitting += 1;
             }
-            let rest = fitting < stored.sectors();
             if fitting > 0 {
-                self.cache.leaving.remove(sector, fitting);
-                batch.push((sector, stored.slice(0, fitting)));
+                let taken = self.cache.leaving.take(sector, fitting);
+                batch.extend(taken.map(|stored| (sector, stored)));
             }
-            if rest {
+            if fitting < sectors {
                 break;
             }
         }
@@ -143,38 +141,33 @@ impl Shelf {
     }
 
     /// What must be written where, so that `batch` is in the volume and parity is right.
-    pub(super) fn plan(&self, batch: &[(u64, Stored)]) -> Writes {
-        let mut rows: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
-        for (sector, stored) in batch {
-            let mut done = 0;
-            while done < stored.sectors() {
-                let place = self.geometry.place(sector + done);
+    /// It is in order of sectors.
+    pub(super) fn plan(&self, batch: Vec<(u64, Stored)>) -> Writes {
+        let mut changes = Vec::with_capacity(batch.len());
+        for (mut sector, stored) in batch {
+            let mut rest = Some(stored);
+            while let Some(mut stored) = rest {
+                let place = self.geometry.place(sector);
                 let in_chunk = self.geometry.chunk_sectors - place.offset;
-                let stored = stored.slice(done, in_chunk);
-                done += stored.sectors();
-                rows.entry(place.row).or_default().push(Change {
-                    offset: place.offset,
-                    column: place.column,
-                    stored,
-                });
+                rest = stored.split_off(in_chunk);
+                sector += stored.sectors();
+                changes.push(Change { place, stored });
             }
         }
-        let mut writes = Vec::new();
-        for (row, changes) in &rows {
-            for (slot, role) in self.geometry.roles(*row) {
-                let own = |change: &&Change| role == Role::Data(change.column);
+        let mut writes = Vec::with_capacity(changes.len());
+        for changes in changes.chunk_by(|a, b| a.place.row == b.place.row) {
+            let Some(Place { row, .. }) = changes.first().map(|change| change.place) else {
+                continue;
+            };
+            for (slot, role) in self.geometry.roles(row) {
+                let own = |change: &&Change| role == Role::Data(change.place.column);
                 for change in changes.iter().filter(own) {
-                    self.plan_write(
-                        *row,
-                        change.offset,
-                        slot,
-                        change.stored.clone(),
-                        &mut writes,
-                    );
+                    let (offset, stored) = (change.place.offset, change.stored.clone());
+                    self.plan_write(row, offset, slot, stored, &mut writes);
                 }
             }
             if matches!(self.geometry.level, Level::Five | Level::Six) {
-                self.plan_parity(*row, changes, &mut writes);
+                self.plan_parity(row, changes, &mut writes);
             }
         }
         writes.into_iter().collect()
@@ -204,10 +197,10 @@ impl Shelf {
         // Between two of these offsets the same columns are new.
         let ends = changes
             .iter()
-            .flat_map(|change| [change.offset, change.end()]);
+            .flat_map(|change| [change.place.offset, change.end()]);
         let ends: BTreeSet<u64> = ends.collect();
         for (begin, end) in ends.iter().zip(ends.iter().skip(1)) {
-            let covers = |change: &&Change| change.offset <= *begin && *end <= change.end();
+            let covers = |change: &&Change| change.place.offset <= *begin && *end <= change.end();
             let new: Vec<&Change> = changes.iter().filter(covers).collect();
             if new.is_empty() {
                 continue;
@@ -230,9 +223,9 @@ impl Shelf {
         let mut images = vec![None; self.slots.len()];
         for ((slot, role), image) in self.geometry.roles(row).zip(&mut images) {
             if let Role::Data(column) = role {
-                let new = new.iter().find(|change| change.column == column);
+                let new = new.iter().find(|change| change.place.column == column);
                 *image = Some(match new {
-                    Some(change) => change.stored.slice(offset - change.offset, sectors),
+                    Some(change) => change.stored.slice(offset - change.place.offset, sectors),
                     None => {
                         let read = self.read_member(slot, row, offset, sectors, &mut Tally::new());
                         read?.into_stored()
@@ -248,9 +241,9 @@ impl Shelf {
         let mut images = self.read_row(row, offset, &mut Tally::new());
         redundancy::complete(&self.geometry, row, &mut images);
         for ((_, role), image) in self.geometry.roles(row).zip(&mut images) {
-            let own = |change: &&&Change| role == Role::Data(change.column);
+            let own = |change: &&&Change| role == Role::Data(change.place.column);
             if let Some(change) = new.iter().find(own) {
-                *image = Some(change.stored.slice(offset - change.offset, 1));
+                *image = Some(change.stored.slice(offset - change.place.offset, 1));
             }
         }
         images
@@ -314,8 +307,10 @@ impl Shelf {
     pub(super) fn rows_of(&self, writes: &Writes) -> BTreeSet<u64> {
         // No write goes beyond the end of a row.
         let sectors = writes.iter().map(|write| write.sector);
-        sectors
-            .filter_map(|sector| self.geometry.row_of(sector))
-            .collect()
+        let rows = sectors.filter_map(|sector| self.geometry.row_of(sector));
+        // Most are the same as the one before.
+        let mut rows: Vec<u64> = rows.collect();
+        rows.dedup();
+        rows.into_iter().collect()
     }
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::geometry::DATA_SECTOR;
+use super::pool::Pool;
 use super::sector::{self, BLOCK_SECTORS, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
 use super::settings::DiskTiming;
 use crate::event::DeviceEvent;
@@ -105,15 +107,24 @@ impl Drive {
 
     /// Puts a run on the medium at once. A medium that cannot be written is a dead drive.
     pub(super) fn put(&mut self, run: &Run) {
+        self.exchange(run.clone(), &mut Pool::default());
+    }
+
+    /// The same; chunks that are not needed any more go to `pool`.
+    fn exchange(&mut self, run: Run, pool: &mut Pool) {
         let mut sector = run.sector;
-        for piece in &run.pieces {
-            let block = sector / BLOCK_SECTORS;
+        for mut piece in run.pieces {
+            let (block, sectors) = (sector / BLOCK_SECTORS, piece.sectors());
             let aligned = sector.is_multiple_of(BLOCK_SECTORS);
             let whole = piece.whole_chunk().filter(|_| aligned);
-            if self.dead || !whole.is_some_and(|chunk| self.medium.keep_chunk(block, chunk)) {
-                self.put_bytes(sector, piece);
+            if self.dead || !whole.is_some_and(|chunk| self.medium.swap_chunk(block, chunk)) {
+                self.put_bytes(sector, &piece);
             }
-            sector += piece.sectors();
+            // What the journal is made of comes from elsewhere, and is best made of what it had before.
+            if sector >= DATA_SECTOR {
+                pool.give(piece.into_chunk());
+            }
+            sector += sectors;
         }
     }
 
@@ -167,12 +178,13 @@ impl Drive {
         unit: usize,
         now: Nanos,
         timing: DiskTiming,
+        pool: &mut Pool,
         events: &mut Vec<DeviceEvent>,
     ) {
         if let Some(current) = self.current.take_if(|current| current.ends <= now) {
             self.counters.writes += 1;
             self.counters.write_bytes += current.run.bytes();
-            self.put(&current.run);
+            self.exchange(current.run, pool);
         }
         self.begin(unit, now, timing, events);
     }

@@ -61,7 +61,7 @@ impl Shelf {
             self.clock = self.clock.max(next);
             let timing = self.settings.timing;
             for (unit, drive) in self.drives.iter_mut().enumerate() {
-                drive.step(unit, self.clock, timing, events);
+                drive.step(unit, self.clock, timing, &mut self.cache.pool, events);
             }
             self.notice_dead_drives(events);
             self.go_on(self.clock, events);

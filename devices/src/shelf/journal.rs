@@ -74,25 +74,15 @@ impl Writes {
 
     /// One write per stretch of consecutive sectors on a member.
     pub(super) fn runs(&self) -> Vec<(usize, Run)> {
-        let mut runs: Vec<(usize, Run)> = Vec::new();
-        let mut end = None;
-        for write in &self.0 {
-            let stored = write.stored.clone();
-            match runs.last_mut() {
-                Some((_, run)) if end == Some((write.slot, write.sector)) => {
-                    run.pieces.push(stored);
-                }
-                _ => runs.push((
-                    write.slot,
-                    Run {
-                        sector: write.sector,
-                        pieces: vec![stored],
-                    },
-                )),
-            }
-            end = Some((write.slot, write.end()));
-        }
-        runs
+        let follows = |a: &Write, b: &Write| (a.slot, a.end()) == (b.slot, b.sector);
+        let stretches = self.0.chunk_by(follows);
+        let run = |stretch: &[Write]| {
+            let Write { slot, sector, .. } = *stretch.first()?;
+            let pieces = stretch.iter().map(|write| write.stored.clone());
+            let pieces = pieces.collect();
+            Some((slot, Run { sector, pieces }))
+        };
+        stretches.filter_map(run).collect()
     }
 }
 

@@ -6,7 +6,8 @@
 //!   operation at a time and what a power loss makes of it.
 //! * `superblock.rs`, `journal.rs` — what members say of the array; what closes the write hole.
 //! * `array.rs` — [`Shelf`]: making one, reading its rows. `requests.rs` — what controllers ask.
-//! * `engine.rs` — the order of things in time. `cache.rs`, `commit.rs` — from cache to members.
+//! * `engine.rs` — the order of things in time. `cache.rs`, `commit.rs` — from cache to members; `pool.rs` —
+//!   chunks that go round between them.
 //! * `power.rs` — losing power and coming back. `members.rs`, `scrub.rs` — failing, replacing,
 //!   rebuilding, scrubbing. `status.rs` — what it says of itself.
 //!
@@ -21,6 +22,7 @@ mod geometry;
 mod gf;
 mod journal;
 mod members;
+mod pool;
 mod power;
 mod redundancy;
 mod requests;

@@ -166,7 +166,7 @@ impl Shelf {
         if self.has_failed() {
             return;
         }
-        for (slot, run) in self.plan(&kept).runs() {
+        for (slot, run) in self.plan(kept).runs() {
             let row = self.geometry.row_of(run.sector);
             let drive = row.and_then(|row| self.drive_with(slot, row));
             if let Some(drive) = drive.and_then(|drive| self.drives.get_mut(drive)) {

@@ -112,7 +112,7 @@ impl Shelf {
                 while next < end {
                     let in_block = BLOCK_SECTORS - next % BLOCK_SECTORS;
                     let sectors = in_block.min(end - next);
-                    self.cache.dirty.write(next, sectors, from);
+                    self.cache.write(next, sectors, from);
                     next += sectors;
                 }
                 if self.cache.bytes() > self.settings.cache_bytes {

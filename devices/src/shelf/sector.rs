@@ -75,9 +75,22 @@ impl<'a> Part<'a> {
         Part::of(self.chunk.clone(), u64::from(self.first) + first, count)
     }
 
+    /// Leaves so many sectors and gives the rest, if there is one.
+    pub(super) fn split_off(&mut self, count: u64) -> Option<Part<'a>> {
+        let rest = self.sectors().checked_sub(count).filter(|rest| *rest > 0)?;
+        let later = self.slice(count, rest);
+        *self = self.slice(0, count);
+        Some(later)
+    }
+
     /// The chunk, where this is all of it.
-    pub(super) fn whole_chunk(&self) -> Option<&Chunk> {
-        (self.sectors() == BLOCK_SECTORS).then_some(&self.chunk)
+    pub(super) fn whole_chunk(&mut self) -> Option<&mut Chunk> {
+        (self.sectors() == BLOCK_SECTORS).then(|| self.chunk.to_mut())
+    }
+
+    /// The chunk that this is part of.
+    pub(super) fn into_chunk(self) -> Chunk {
+        self.chunk.into_owned()
     }
 
     /// Its sectors one by one.
@@ -205,7 +218,7 @@ mod tests {
 
     #[test]
     fn parts_of_parts_stay_within() {
-        let stored = Stored::seal(&[1; 8 * SECTOR_BYTES]);
+        let mut stored = Stored::seal(&[1; 8 * SECTOR_BYTES]);
         assert!(stored.whole_chunk().is_some());
         let part = stored.slice(2, 4);
         assert_eq!((part.sectors(), part.slice(3, 9).sectors()), (4, 1));

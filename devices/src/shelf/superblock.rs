@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::medium::Medium;
     use crate::power::{PowerLoss, Shape};
+    use crate::shelf::pool::Pool;
     use crate::shelf::settings::DiskTiming;
     use crate::time::Nanos;
 
@@ -154,7 +155,7 @@ mod tests {
             for generation in 6..20 {
                 let run = superblock(generation).run(&drive);
                 drive.write(run, Nanos(0));
-                drive.step(0, Nanos(0), timing, &mut Vec::new());
+                drive.step(0, Nanos(0), timing, &mut Pool::default(), &mut Vec::new());
                 let (now, seed) = (Nanos(1), generation);
                 drive.power_lost(0, PowerLoss { now, shape, seed });
                 if shape == Shape::Done {

@@ -17,10 +17,12 @@ impl ChainReader<'_> {
     pub fn read(&mut self, into: &mut [u8]) -> usize {
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let Some(piece) = self.0.next(rest.len()) else {
+            let Some(piece) = self.0.piece() else {
                 break;
             };
-            done += piece.copy_to(rest);
+            let copied = piece.copy_to(rest);
+            self.0.advance(copied);
+            done += copied;
         }
         done
     }
@@ -31,11 +33,14 @@ impl ChainWriter<'_> {
     pub fn write(&mut self, from: &[u8]) -> usize {
         let mut done = 0;
         while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
-            let Some(piece) = self.0.next(rest.len()) else {
+            let Some(piece) = self.0.piece() else {
                 break;
             };
+            // As much as has room.
             piece.copy_from(rest);
-            done += piece.len();
+            let copied = piece.len().min(rest.len());
+            self.0.advance(copied);
+            done += copied;
         }
         done
     }
@@ -78,18 +83,18 @@ impl<'a> Cursor<'a> {
         cursor
     }
 
-    /// The next piece, at most `most` bytes long and not empty; nothing at the end of the list.
-    fn next(&mut self, most: usize) -> Option<VolatileSlice<'a>> {
-        let piece = match self.piece.take() {
-            Some(piece) => piece,
-            None => self.look_up()?,
-        };
-        if piece.len() <= most {
-            return Some(piece);
+    /// The next piece, not empty; nothing at the end of the list.
+    fn piece(&mut self) -> Option<&VolatileSlice<'a>> {
+        if self.piece.is_none() {
+            self.piece = self.look_up();
         }
-        let (now, later) = (piece.subslice(0, most).ok()?, piece.offset(most).ok()?);
-        self.piece = Some(later);
-        Some(now)
+        self.piece.as_ref()
+    }
+
+    /// Goes on by so many bytes, at most to the end of the piece.
+    fn advance(&mut self, bytes: usize) {
+        let rest = self.piece.take().and_then(|piece| piece.offset(bytes).ok());
+        self.piece = rest.filter(|rest| !rest.is_empty());
     }
 
     fn look_up(&mut self) -> Option<VolatileSlice<'a>> {
