@@ -43,10 +43,7 @@ pub fn run(request: &BootRequest, engine: &EngineChoice) -> Result<(), BenchErro
     let debugger = match request.debugger {
         None => None,
         Some(port) => {
-            let folder = match &request.state {
-                Some(state) => state.join("debugger"),
-                None => std::env::temp_dir().join(format!("arraybench-debugger-{port}")),
-            };
+            let folder = std::env::temp_dir().join(format!("arraybench-debugger-{port}"));
             Some(debugger::prepare(
                 &folder,
                 port,
