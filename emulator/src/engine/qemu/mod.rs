@@ -3,7 +3,7 @@
 //! One QEMU a board and a boot: `-M microvm` with the board's ROM as firmware, and each of the board's
 //! devices attached over vhost-user to the very slot objects that the own VMM uses.
 //!
-//! * `machine.rs` — [`QemuEngine`]: waits for what QEMU has to say, and hands it to the board.
+//! * `machine.rs` — [`QemuEngine`](crate::engine::qemu::QemuEngine): waits for what QEMU has to say, and hands it to the board.
 //! * `process.rs` — the command line, and the child's life. Killing it is the power cut.
 //! * `monitor.rs` — QMP: why the CPU stopped, and its registers.
 //! * `answers.rs` — keeps back what the board waits for until all its devices were served.
