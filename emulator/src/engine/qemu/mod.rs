@@ -3,9 +3,11 @@
 //! One QEMU a board and a boot: `-M microvm` with the board's ROM as firmware, and each of the board's
 //! devices attached over vhost-user to the very slot objects that the own VMM uses.
 //!
-//! * `machine.rs` — [`QemuEngine`](crate::engine::qemu::QemuEngine): waits for what QEMU has to say, and hands it to the board.
+//! * `machine.rs` — [`QemuEngine`](crate::engine::qemu::QemuEngine): a board's QEMU, one after the other.
+//! * `running.rs` — one of them: waits for what it has to say, and hands it to the board.
 //! * `process.rs` — the command line, and the child's life. Killing it is the power cut.
 //! * `monitor.rs` — QMP: why the CPU stopped, and its registers.
+//! * `rom.rs` — the boot ROM, as the file that QEMU maps.
 //! * `answers.rs` — keeps back what the board waits for until all its devices were served.
 //! * `installation.rs` — which QEMU there is, and how it is started.
 //!
@@ -19,6 +21,16 @@ pub mod installation;
 mod machine;
 mod monitor;
 mod process;
+mod rom;
+mod running;
 
 pub use machine::QemuEngine;
 pub use process::Accelerator;
+
+/// The error of a step of starting or talking to QEMU.
+fn cannot(what: &'static str) -> impl FnOnce(std::io::Error) -> super::EngineError {
+    move |why| super::EngineError::Qemu {
+        what,
+        why: why.to_string(),
+    }
+}

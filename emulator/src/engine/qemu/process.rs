@@ -12,6 +12,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::cannot;
 use super::installation::Installation;
 use crate::engine::{EngineError, Hardware};
 use crate::rig::Machine;
@@ -78,13 +79,6 @@ const BLOCK: u32 = devices::block::DEVICE_ID;
 
 /// Slots that microvm has without ACPI.
 pub(super) const SLOTS: usize = 8;
-
-fn cannot(what: &'static str) -> impl FnOnce(std::io::Error) -> EngineError {
-    move |why| EngineError::Qemu {
-        what,
-        why: why.to_string(),
-    }
-}
 
 impl Process {
     /// Starts a board at its reset vector.
