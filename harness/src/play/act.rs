@@ -1,31 +1,22 @@
 //! What each verb does.
 
 use devices::board_control::ResetReason;
-use devices::flash::Fault;
-use devices::medium::Medium;
 use devices::power::mix;
 use devices::time::Nanos;
 use emulator::array::{CutPoint, PowerDomain, Source, slot_letter};
-use emulator::board::{Broken, Controller, Cpu, DEVICE_NAMES};
+use emulator::board::{Controller, Cpu};
 use emulator::rig::{Slot, Unit};
 
 use super::{Answered, PlayError, Player, answered, domain, failed, index, usize_of};
 use crate::host::Plan;
 use crate::provision;
 use crate::scenario::{
-    Action, Answer, BoardFault, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction,
-    EventPattern, FlashFault, HostAction, LinkName, Step, Workload,
+    Action, BoardSource, BoardState, Cut, DeviceRef, EventPattern, HostAction, Step, Workload,
 };
 use crate::stage::{Stage, State, Waited};
 
 /// How long the host may take to finish what is under way, or to read everything back.
 const HOST_PATIENCE: Nanos = Nanos::from_secs(300);
-/// A console that prints nothing for so long has said all: lines of one answer come with the time
-/// between them that a board needs to look into its flash.
-const CONSOLE_QUIET: Nanos = Nanos::from_millis(100);
-/// Lines of an answer that a message shows, the last ones.
-const ANSWER_SHOWN: usize = 20;
-
 impl Player<'_> {
     pub(super) fn act(&mut self, number: usize, step: &Step) -> Result<Vec<Answered>, PlayError> {
         match &step.action {
@@ -152,7 +143,7 @@ impl Player<'_> {
     }
 
     /// `span` from now, at most the end of the story.
-    fn deadline(&self, span: Nanos) -> Nanos {
+    pub(super) fn deadline(&self, span: Nanos) -> Nanos {
         (self.stage.array.now() + span).min(self.limit())
     }
 
@@ -248,125 +239,6 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn console(&mut self, step: &Step, console: &ConsoleStep) -> Result<Vec<Answered>, PlayError> {
-        let slot = index(console.board);
-        let before = self.stage.console(slot).len();
-        let now = self.stage.array.now();
-        // A serial port hears what the key of a terminal sends.
-        let end = if self.stage.array.runs_freely() {
-            '\r'
-        } else {
-            '\n'
-        };
-        let line = format!("{}{end}", console.line);
-        self.stage.note(
-            &console.board.to_string(),
-            format!("typed {:?}", console.line),
-        );
-        // What is there by now is no answer.
-        self.read[slot] = self.stage.console_end(slot);
-        let board = self.stage.array.board_mut(slot)?;
-        if board.console_mut().type_bytes(now, line.as_bytes()) < line.len() {
-            let why = format!("{} reads nothing: no room to type more", console.board);
-            return Ok(failed(step, why));
-        }
-        if console.answer == Answer::Later {
-            return Ok(Vec::new());
-        }
-        let deadline = self.deadline(console.within.0);
-        let found = |stage: &Stage| {
-            let lines = stage.console(slot).get(before..).unwrap_or_default();
-            match &console.answer {
-                // Nobody will answer any more.
-                Answer::Unasked | Answer::Later => !lines.is_empty() || is_dead(stage, slot),
-                Answer::Contains(part) => lines.iter().any(|line| line.contains(part)),
-                Answer::Lines(wanted) => {
-                    wanted.is_empty() || lines.windows(wanted.len()).any(|seen| seen == wanted)
-                }
-            }
-        };
-        let waited = self.stage.run_until(deadline, found)?;
-        if console.answer == Answer::Unasked {
-            self.until_console_is_quiet(slot, deadline)?;
-            let board = self.stage.array.board_mut(slot)?;
-            if board.console().unread() == 0 {
-                return Ok(Vec::new());
-            }
-            let state = describe(&self.stage, console.board);
-            let why = format!("{:?} was not read: {state}", console.line);
-            return Ok(failed(step, why));
-        }
-        let met = matches!(waited, Waited::Met(_));
-        let seen = self.stage.console(slot).get(before..).unwrap_or_default();
-        let skipped = seen.len().saturating_sub(ANSWER_SHOWN);
-        let shown = seen.get(skipped..).unwrap_or_default();
-        let before = match skipped {
-            0 => String::new(),
-            _ => format!("{skipped} lines and "),
-        };
-        let message = format!("{:?} answered {before}{shown:?}", console.line);
-        if met && self.stage.array.runs_freely() {
-            self.note_printed(console);
-        }
-        Ok(vec![answered("console", met, message)])
-    }
-
-    /// Of boards that run freely a golden has those lines alone that were asked for.
-    fn note_printed(&mut self, console: &ConsoleStep) {
-        let lines = match &console.answer {
-            Answer::Contains(part) => std::slice::from_ref(part),
-            Answer::Lines(lines) => lines.as_slice(),
-            Answer::Unasked | Answer::Later => &[],
-        };
-        for line in lines {
-            let who = console.board.to_string();
-            self.stage.note(&who, format!("printed {line:?}"));
-        }
-    }
-
-    fn until_console_is_quiet(&mut self, slot: usize, deadline: Nanos) -> Result<(), PlayError> {
-        loop {
-            let before = self.stage.console(slot).len();
-            let quiet = (self.stage.array.now() + CONSOLE_QUIET).min(deadline);
-            let waited = self
-                .stage
-                .run_until(quiet, |stage| stage.console(slot).len() > before)?;
-            if !matches!(waited, Waited::Met(_)) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn await_text(
-        &mut self,
-        text: &str,
-        board: Slot,
-        within: Nanos,
-    ) -> Result<Vec<Answered>, PlayError> {
-        let slot = index(board);
-        let deadline = self.deadline(within);
-        let mut read = self.read[slot];
-        let waited = self.stage.run_until(deadline, |stage| {
-            let found = stage.find_on_console(slot, read, text);
-            read = found.unwrap_or_else(|reached| reached);
-            found.is_ok()
-        })?;
-        self.read[slot] = read;
-        let met = matches!(waited, Waited::Met(_));
-        let message = match waited {
-            Waited::Met(at) => format!("{board} printed {text:?} at {at}"),
-            _ => {
-                let last = self.stage.last_words(slot);
-                format!("{board} did not print {text:?} within {within} s; the last was {last:?}")
-            }
-        };
-        if met {
-            self.stage
-                .note(&board.to_string(), format!("printed {text:?}"));
-        }
-        Ok(vec![answered("await_text", met, message)])
-    }
-
     fn await_event(
         &mut self,
         pattern: &EventPattern,
@@ -440,113 +312,6 @@ impl Player<'_> {
         let waited = self.stage.run_until(deadline, |stage| !stage.host.busy())?;
         Ok(matches!(waited, Waited::Met(_)))
     }
-
-    fn disk(&mut self, action: DiskAction) {
-        let size = self.scenario.rig.shelf.member_size.0;
-        let now = self.stage.array.now();
-        self.stage.array.with_shelf(|shelf, events| match action {
-            DiskAction::Fail(member) => shelf.fail_member(usize_of(member), events),
-            DiskAction::Replace(member) => {
-                shelf.replace_member(usize_of(member), Medium::memory(size, 0), events);
-            }
-            DiskAction::Scrub => shelf.start_scrub(now, events),
-        });
-    }
-
-    fn flash_fault(&mut self, board: Slot, chip: u32, fault: &FlashFault) -> Result<(), PlayError> {
-        let scenario = self.scenario;
-        let Some(controller) = self.stage.array.board_mut(index(board))?.controller_mut() else {
-            return Ok(());
-        };
-        let mut inject = |chip: u32, fault: Fault| -> Result<(), PlayError> {
-            if let Some(chip) = controller.flash.chips_mut().get_mut(usize_of(chip)) {
-                chip.inject(fault).map_err(provision::BuildError::from)?;
-            }
-            Ok(())
-        };
-        let text = match fault {
-            FlashFault::Dead => {
-                inject(chip, Fault::Dead)?;
-                format!("flash-broke chip={chip} fault=dead")
-            }
-            FlashFault::WrongIdentity => {
-                inject(chip, Fault::WrongIdentity)?;
-                format!("flash-broke chip={chip} fault=wrong-id")
-            }
-            FlashFault::StuckBit {
-                address,
-                bit,
-                value,
-            } => {
-                let bit = u8::try_from(*bit).unwrap_or(0);
-                inject(
-                    chip,
-                    Fault::StuckBit {
-                        address: *address,
-                        bit,
-                        value: *value,
-                    },
-                )?;
-                format!("flash-broke chip={chip} fault=stuck-bit address={address:#x}")
-            }
-            FlashFault::Rot { level, bank, bits } => {
-                let table = scenario.rig.board.flash.bank_table();
-                let found = table
-                    .iter()
-                    .find(|entry| entry.level == *level && entry.bank == *bank);
-                if let Some(entry) = found {
-                    for nth in 0..*bits {
-                        // Within the first 16 KiB behind the header, where every image has bytes.
-                        let chance = mix(scenario.seed, u64::from(nth));
-                        let address = entry.offset.0 + 256 + chance % (16 << 10);
-                        let bit = u8::try_from((chance >> 32) % 8).unwrap_or(0);
-                        inject(entry.chip, Fault::BitRot { address, bit })?;
-                    }
-                }
-                format!("flash-broke bank=L{level}{bank:?} fault=rot bits={bits}")
-            }
-        };
-        self.stage.note(&board.to_string(), text);
-        Ok(())
-    }
-
-    fn board_fault(&mut self, board: Slot, fault: BoardFault) -> Result<(), PlayError> {
-        let Some(controller) = self.stage.array.board_mut(index(board))?.controller_mut() else {
-            return Ok(());
-        };
-        let text = match fault {
-            BoardFault::DeviceMissing(slot) => {
-                controller.broken.missing.insert(slot);
-                let device = DEVICE_NAMES.get(slot).unwrap_or(&"?");
-                format!("board-broke fault=device-missing device={device}")
-            }
-            BoardFault::RomByte(address) => {
-                controller.broken.rom_byte = Some(address);
-                format!("board-broke fault=rom-byte address={address:#x}")
-            }
-            BoardFault::Mended => {
-                controller.broken = Broken::default();
-                "board-mended".to_owned()
-            }
-        };
-        self.stage.note(&board.to_string(), text);
-        Ok(())
-    }
-
-    fn link(&mut self, link: LinkName, boards: &[Slot], up: bool) {
-        for slot in boards {
-            let shared = self.stage.array.shared_mut();
-            let (segment, name) = match link {
-                LinkName::Backplane => (&mut shared.backplane, "backplane"),
-                LinkName::Host => (&mut shared.hosts, "host"),
-            };
-            segment.set_cable(index(*slot), up);
-            let event = if up { "link-up" } else { "link-down" };
-            self.stage
-                .note(&slot.to_string(), format!("{event} link={name}"));
-        }
-        self.stage.array.faces_changed();
-    }
 }
 
 fn plan(workload: &Workload) -> Plan {
@@ -557,12 +322,6 @@ fn plan(workload: &Workload) -> Plan {
         depth: 4,
         seed: workload.seed,
     }
-}
-
-/// Whether nothing the board's firmware could do comes any more by itself.
-fn is_dead(stage: &Stage, slot: usize) -> bool {
-    let board = stage.array.boards().get(slot);
-    board.is_none_or(|board| !matches!(board.cpu(), Cpu::Live | Cpu::InReset))
 }
 
 /// Whether board `slot` is in `state` and, if one is asked for, runs `version`.

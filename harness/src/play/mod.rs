@@ -1,7 +1,7 @@
 //! Plays a scenario on a stage.
 //!
 //! * [`Player`] — one scenario in progress: the stage, the marks, the boards on the bench.
-//! * `act.rs` — what each verb does; `ask.rs` — what each question of `expect` finds.
+//! * `act.rs` — what each verb does, of which `console.rs` types and listens, and `faults.rs` breaks; `ask.rs` — what each question of `expect` finds.
 //! * `outcome.rs` — everything a golden or a report says about the end; `tell.rs` — what the
 //!   reports are told meanwhile.
 //!
@@ -12,6 +12,8 @@ mod act;
 mod ask;
 mod bench;
 mod checkpoint;
+mod console;
+mod faults;
 mod outcome;
 mod tell;
 
