@@ -4,6 +4,8 @@
 //! | module | contents |
 //! |---|---|
 //! | [`member`] | the state machine of one controller: [`Cluster`] |
+//! | [`serving`] | who may serve the logical unit while versions are mixed |
+//! | [`action`] | what a controller asks of its surroundings |
 //! | [`message`] | what travels on the backplane |
 //! | [`interlock`] | what an operator may stop (VC62) |
 //! | [`event`] | what is traced |
@@ -13,14 +15,18 @@
 //! pulled loses its locks by hardware; from one that hangs they are *taken*, which fences it.
 #![cfg_attr(not(test), no_std)]
 
+pub mod action;
 pub mod event;
 pub mod interlock;
 pub mod member;
 pub mod message;
+pub mod serving;
 
+pub use action::{Action, Lock, LockAnswer, LockVerb};
 pub use event::{Cause, Event};
-pub use member::{Action, Cluster, Configuration, Declared, Lock, LockAnswer, LockVerb, Previous};
+pub use member::{Cluster, Configuration};
 pub use message::{Heartbeat, Message, Role, State};
+pub use serving::{Declared, Previous};
 
 /// Controllers that a chassis can have.
 pub const SLOTS_MAX: usize = 4;

@@ -3,8 +3,10 @@
 use heapless::Deque;
 use image::Version;
 
+use crate::action::{Action, Lock, LockAnswer, LockVerb};
 use crate::event::{Cause, Event};
 use crate::message::{Heartbeat, Role, State};
+use crate::serving::Declared;
 use crate::{HEARTBEAT_PERIOD_NS, PARTNER_LOSS_NS, SLOTS_MAX};
 
 /// Most actions that one input can cause, several times over.
@@ -12,101 +14,6 @@ const ACTIONS_MAX: usize = 32;
 
 /// What a controller sent before it stopped has arrived by then; none is back so soon.
 const IN_FLIGHT_NS: u64 = 20_000_000;
-
-/// A midplane lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    /// Whoever owns it is master.
-    Master,
-    /// Whoever owns it serves logical unit 0.
-    Lun0,
-}
-
-impl Lock {
-    /// Its number at the midplane arbiter.
-    pub fn number(self) -> u32 {
-        match self {
-            Lock::Master => 0,
-            Lock::Lun0 => 1,
-        }
-    }
-}
-
-/// What is asked of the midplane arbiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockVerb {
-    /// Own it if nobody does.
-    Acquire,
-    /// Own it, and fence whoever did.
-    Take,
-    /// Give it up.
-    Release,
-}
-
-/// What the arbiter answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LockAnswer {
-    /// Slot of the owner now.
-    pub owner: Option<u8>,
-    /// Counts changes of owner.
-    pub epoch: u64,
-}
-
-/// What the controller must do, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Ask the arbiter, and report with [`Cluster::lock_answered`].
-    Lock(Lock, LockVerb),
-    /// Send to all partners.
-    Send(Heartbeat),
-    /// Trace.
-    Trace(Event),
-    /// Look up which versions the array declares, and report with [`Cluster::declare`].
-    ReadDeclaration,
-    /// Begin to serve the logical unit.
-    ServeLun,
-    /// Stop serving it.
-    StopLun,
-    /// Reset: this controller is fenced until it does.
-    Reset,
-}
-
-/// Versions that may run side by side: those of an upgrade that the array records (K4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Declared {
-    /// The preferred version.
-    pub preferred: Version,
-    /// What may still run besides it.
-    pub previous: Previous,
-}
-
-/// What may run besides the preferred version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Previous {
-    /// Nothing.
-    None,
-    /// The version that was preferred before.
-    Only(Version),
-    /// Anything: the place of the preferred version keeps no history.
-    Any,
-}
-
-impl Declared {
-    fn allows(&self, a: Version, b: Version) -> bool {
-        let other = if a == self.preferred {
-            b
-        } else if b == self.preferred {
-            a
-        } else {
-            return false;
-        };
-        match self.previous {
-            Previous::None => false,
-            Previous::Only(previous) => other == previous,
-            Previous::Any => true,
-        }
-    }
-}
 
 /// What does not change while a controller runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,34 +32,34 @@ pub struct Configuration {
 
 /// A partner that is operational, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Partner {
+pub(crate) struct Partner {
     heard_ns: u64,
     /// Nothing until its first heartbeat: it is only known to own the master lock.
-    heartbeat: Option<Heartbeat>,
+    pub(crate) heartbeat: Option<Heartbeat>,
 }
 
 /// The state machine.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    configuration: Configuration,
-    state: State,
-    role: Option<Role>,
-    owns_lun: bool,
+    pub(crate) configuration: Configuration,
+    pub(crate) state: State,
+    pub(crate) role: Option<Role>,
+    pub(crate) owns_lun: bool,
     /// Of the master lock, as last heard of: tells one tenure of a slot from the next.
     epoch: u64,
     now_ns: u64,
     next_heartbeat_ns: u64,
-    declared: Option<Declared>,
+    pub(crate) declared: Option<Declared>,
     /// An undeclared mix was seen while another controller owned the unit.
-    barred: bool,
-    undeclared_mix: bool,
+    pub(crate) barred: bool,
+    pub(crate) undeclared_mix: bool,
     /// Why the next change of role happens.
     cause: Cause,
     /// The master that was asked to hand over to this controller.
     heir_of: Option<u8>,
     /// This controller handed over and does not seek mastery before then.
     abstains_until_ns: u64,
-    partners: [Option<Partner>; SLOTS_MAX],
+    pub(crate) partners: [Option<Partner>; SLOTS_MAX],
     /// Until then, what the controller in a slot says is from before it stopped.
     deaf_until_ns: [u64; SLOTS_MAX],
     actions: Deque<Action, ACTIONS_MAX>,
@@ -213,18 +120,6 @@ impl Cluster {
             return self.state == State::Operational;
         }
         self.partner(slot).is_some_and(|p| p.heartbeat.is_some())
-    }
-
-    /// Whether the controller in `slot` serves the logical unit or could take it over, as far as is
-    /// known: in an undeclared mix only the version that owns it can.
-    pub fn could_serve(&self, slot: u8) -> bool {
-        if slot == self.configuration.slot {
-            return self.is_operational(slot) && !self.barred;
-        }
-        let own = self.configuration.version;
-        let tolerated = !self.undeclared_mix || self.configuration.tolerates_mixed;
-        let heartbeat = self.partner(slot).and_then(|p| p.heartbeat);
-        heartbeat.is_some_and(|h| tolerated || h.owns_lun || h.version == own)
     }
 
     /// Whether the controller in `slot` serves the logical unit, as far as is known.
@@ -414,61 +309,6 @@ impl Cluster {
         self.lose(slot, Cause::PartnerStopped);
     }
 
-    /// What the array declares about versions, as asked for by [`Action::ReadDeclaration`] or because
-    /// it was changed from here. `None` when it says nothing.
-    pub fn declare(&mut self, declared: Option<Declared>) {
-        self.declared = declared;
-        if self.state != State::Operational {
-            return;
-        }
-        let own = self.configuration.version;
-        let mut undeclared = false;
-        for partner in self.partners.into_iter().flatten() {
-            let Some(heartbeat) = partner.heartbeat else {
-                continue;
-            };
-            let version = heartbeat.version;
-            if version == own {
-                continue;
-            }
-            let declared = declared.is_some_and(|d| d.allows(own, version));
-            undeclared |= !declared;
-            self.trace(Event::MixedVersions {
-                own,
-                partner: version,
-                declared,
-            });
-        }
-        self.set_barred(undeclared);
-    }
-
-    /// Whether versions are mixed among the operational controllers.
-    pub fn is_mixed(&self) -> bool {
-        let own = self.configuration.version;
-        let mut heartbeats = self.partners.iter().flatten().filter_map(|p| p.heartbeat);
-        heartbeats.any(|heartbeat| heartbeat.version != own)
-    }
-
-    fn versions_changed(&mut self) {
-        if self.is_mixed() {
-            self.act(Action::ReadDeclaration);
-        } else {
-            self.set_barred(false);
-        }
-    }
-
-    /// Who owns the unit when an undeclared mix begins goes on; anybody else may not take it over until
-    /// the mix ends: not even when the owner is gone, because what it left behind may be of
-    /// a form that the other version misreads.
-    fn set_barred(&mut self, undeclared: bool) {
-        self.undeclared_mix = undeclared;
-        let barred = undeclared && !self.owns_lun && !self.configuration.tolerates_mixed;
-        if barred && !self.barred {
-            self.trace(Event::LunBarred);
-        }
-        self.barred = barred;
-    }
-
     /// Another controller owns the master lock.
     fn master_is(&mut self, answer: LockAnswer) {
         let Some(owner) = answer.owner else { return };
@@ -519,14 +359,6 @@ impl Cluster {
         self.act(Action::Reset);
     }
 
-    fn stop_serving(&mut self) {
-        if self.owns_lun {
-            self.owns_lun = false;
-            self.act(Action::StopLun);
-            self.trace(Event::LunReleased);
-        }
-    }
-
     /// A partner is no longer there; if nobody is master now, the lowest alternate becomes it.
     fn lose(&mut self, slot: u8, cause: Cause) {
         if cause != Cause::PartnerLost
@@ -561,13 +393,7 @@ impl Cluster {
         }
     }
 
-    fn want_lun(&mut self) {
-        if self.role == Some(Role::Master) && !self.owns_lun && !self.barred {
-            self.act(Action::Lock(Lock::Lun0, LockVerb::Acquire));
-        }
-    }
-
-    fn partner(&self, slot: u8) -> Option<Partner> {
+    pub(crate) fn partner(&self, slot: u8) -> Option<Partner> {
         self.partners.get(usize::from(slot)).copied().flatten()
     }
 
@@ -590,11 +416,11 @@ impl Cluster {
         self.act(Action::Send(heartbeat));
     }
 
-    fn trace(&mut self, event: Event) {
+    pub(crate) fn trace(&mut self, event: Event) {
         self.act(Action::Trace(event));
     }
 
-    fn act(&mut self, action: Action) {
+    pub(crate) fn act(&mut self, action: Action) {
         // Full only if nobody drains it, and then nothing matters any more.
         let _full = self.actions.push_back(action);
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::serving::Previous;
 
 const MS: u64 = 1_000_000;
 

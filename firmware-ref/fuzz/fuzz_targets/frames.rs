@@ -2,7 +2,7 @@
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use cluster::member::Configuration;
+use cluster::Configuration;
 use cluster::message::{self, Heartbeat};
 use cluster::{
     Cluster, Declared, Lock, LockAnswer, LockVerb, Message, Previous, Role, SLOTS_MAX, State,
