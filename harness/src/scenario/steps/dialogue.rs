@@ -1,4 +1,4 @@
-use emulator::rig::{Bytes, Span};
+use emulator::rig::{Bytes, Slot, Span};
 
 use super::super::action::{Action, Answer, BoardState, ConsoleStep, HostAction, Workload};
 use super::super::load::Context;
@@ -89,6 +89,24 @@ fn span(reader: &Reader<'_>, key: &'static str) -> Option<Span> {
     Some(span)
 }
 
+/// The board whose console is meant and the time-out, with complaints about a text of several lines.
+fn at_console(
+    reader: &Reader<'_>,
+    context: &Context<'_>,
+    key: &'static str,
+    text: Option<&str>,
+    rule: &str,
+) -> (Option<Slot>, Span) {
+    if text.is_some_and(|text| text.chars().any(char::is_control)) {
+        reader.complain(key, rule, "use a step for each line");
+    }
+    if !reader.has("board") {
+        let remedy = "add e.g. board = \"A\"";
+        reader.complain(key, "a console belongs to a board", remedy);
+    }
+    (slot(reader, "board", context), within(reader))
+}
+
 fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let free = context.rig.board.machine.runs_freely();
     let line = match reader.string("console") {
@@ -96,22 +114,7 @@ fn read_console(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
         Some("") if free => Some(""),
         _ => reader.required("console", LINE_MAX, "type a command such as \"ver\""),
     };
-    if line.is_some_and(|line| line.chars().any(char::is_control)) {
-        reader.complain(
-            "console",
-            "one step types one line",
-            "use a step for each line",
-        );
-    }
-    if !reader.has("board") {
-        reader.complain(
-            "console",
-            "a console belongs to a board",
-            "add e.g. board = \"A\"",
-        );
-    }
-    let board = slot(reader, "board", context);
-    let within = within(reader);
+    let (board, within) = at_console(reader, context, "console", line, "one step types one line");
     let later = reader.flag("later").unwrap_or(false);
     let lines: Vec<String> = reader
         .strings("lines")
@@ -239,22 +242,8 @@ fn read_await_event(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action
 
 fn read_await_text(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let text = reader.required("await_text", LINE_MAX, "say a part of the line to wait for");
-    if text.is_some_and(|text| text.chars().any(char::is_control)) {
-        reader.complain(
-            "await_text",
-            "text is waited for within one line",
-            "use a step for each line",
-        );
-    }
-    if !reader.has("board") {
-        reader.complain(
-            "await_text",
-            "a console belongs to a board",
-            "add e.g. board = \"A\"",
-        );
-    }
-    let board = slot(reader, "board", context);
-    let within = within(reader);
+    let rule = "text is waited for within one line";
+    let (board, within) = at_console(reader, context, "await_text", text, rule);
     Some(Action::AwaitText {
         text: text?.to_owned(),
         board: board?,
