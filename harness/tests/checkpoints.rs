@@ -64,8 +64,35 @@ fn assert_same(found: &Everything, expected: &Everything, what: &str) {
     assert_eq!(found.outcome, expected.outcome, "{what}");
     assert_eq!(found.consoles, expected.consoles, "{what}");
     assert!(found.host == expected.host, "{what}: the hosts differ");
-    let same = found.array == expected.array;
-    assert!(same, "{what}: arrays of the same story differ");
+    if found.array != expected.array {
+        let where_at = difference(&found.array, &expected.array);
+        panic!("{what}: arrays of the same story differ{where_at}");
+    }
+}
+
+/// The first places where two arrays differ, each with the names that lead to it.
+fn difference(found: &[u8], expected: &[u8]) -> String {
+    let text = |bytes| format!("{:#?}", SavedArray::from_bytes(bytes).expect("it is read"));
+    let (found, expected) = (text(found), text(expected));
+    let mut path: Vec<(&str, usize)> = Vec::new();
+    let mut places = String::new();
+    for (ours, theirs) in found.lines().zip(expected.lines()) {
+        let depth = (ours.len() - ours.trim_start().len()) / 4;
+        path.truncate(depth);
+        if let Some((_, index)) = path.last_mut() {
+            *index += 1;
+        }
+        if ours != theirs && places.lines().count() < 40 {
+            places.push('\n');
+            for (name, index) in &path {
+                places.push_str(&format!("{}[{index}]/", name.trim_matches([' ', '{', '['])));
+            }
+            places.push_str(&format!(" {} instead of {}", ours.trim(), theirs.trim()));
+        }
+        path.resize(depth, ("", 0));
+        path.push((ours.trim(), 0));
+    }
+    places
 }
 
 /// Takes `from` to `to`, the array through the form of a file.

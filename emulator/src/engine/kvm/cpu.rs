@@ -28,6 +28,22 @@ impl std::fmt::Debug for CpuState {
     }
 }
 
+/// Where the header of the XSAVE area begins, with XSTATE_BV, in words of 32 bits (Intel SDM volume 1,
+/// §13.4.2).
+const XSTATE_BV: usize = 512 / 4;
+/// x87 and SSE, whose registers every CPU has.
+const LEGACY: u32 = 0b11;
+
+/// Marks x87 and SSE as in use. Whether a processor marks what holds its initial values is its own affair (SDM
+/// volume 1, §13.6: "may") and changes with what else the host runs, but nothing in a checkpoint may; KVM
+/// writes the registers out either way.
+fn with_known_marks(mut xsave: kvm_xsave) -> kvm_xsave {
+    if let Some(marks) = xsave.region.get_mut(XSTATE_BV) {
+        *marks |= LEGACY;
+    }
+    xsave
+}
+
 fn cannot(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> EngineError {
     move |source| EngineError::Kvm { what, source }
 }
@@ -37,7 +53,7 @@ impl CpuState {
         Ok(CpuState {
             regs: cpu.get_regs().map_err(cannot("read registers"))?,
             sregs: cpu.get_sregs().map_err(cannot("read system registers"))?,
-            xsave: cpu.get_xsave().map_err(cannot("read the FPU"))?,
+            xsave: with_known_marks(cpu.get_xsave().map_err(cannot("read the FPU"))?),
             xcrs: cpu.get_xcrs().map_err(cannot("read control registers"))?,
             debugregs: cpu
                 .get_debug_regs()
@@ -81,5 +97,22 @@ pub(super) fn crash_report(cpu: &VcpuFd, cause: &str) -> CrashReport {
             regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
         ],
         cr2: sregs.cr2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found as checkpoints of the same story that differed, once in some twenty runs.
+    #[test]
+    fn a_checkpoint_does_not_tell_what_the_processor_tracked() {
+        let area = |marks: u32| {
+            let mut xsave = kvm_xsave::default();
+            xsave.region[XSTATE_BV] = marks;
+            with_known_marks(xsave).region
+        };
+        assert_eq!(area(0b10), area(0b11));
+        assert_eq!(area(0b110)[XSTATE_BV], 0b111, "others are told as they are");
     }
 }
