@@ -146,7 +146,7 @@ fn main() {
         keep: std::env::temp_dir().join("arraybench-figures"),
     };
     let begin = Instant::now();
-    let swept = bench(Engine::Kvm)
+    let swept = bench(&Engine::Kvm.into())
         .and_then(|bench| bench.sweep(&plan, &mut Silence))
         .expect("the bench sweeps");
     let rate = count(swept.played) / begin.elapsed().as_secs_f64();

@@ -40,6 +40,9 @@ fn zero_everything_held() {
     check(&["run", "--all", "--check"], 0, "nothing wrong");
     check(&["run", "single-normal-boot"], 0, "1 passed");
     check(&["boot", "single"], 0, "operational");
+    // Nothing shows that the two boards of a pair run on different engines.
+    let mixed = "kvm,B=qemu";
+    check(&["run", "live-upgrade", "--engine", mixed], 0, "1 passed");
     check(&["completions", "fish"], 0, "stop-on-failure");
     for shell in ["bash", "zsh"] {
         // Names are offered too.
@@ -103,6 +106,17 @@ fn two_the_command_line_is_wrong() {
     check(&["image"], 2, "verify");
     check(&["completions", "tcsh"], 2, "bash");
     check(&["doctor", "x"], 2, "unexpected argument");
+    let engine = |engines, said| check(&["boot", "single", "--engine", engines], 2, said);
+    engine("xen", "engines are auto, kvm, qemu, qemu-kvm");
+    engine("kvm,B=xen", "engines are");
+    engine("D=kvm", "slots are A, B and C");
+    engine("kvm,qemu", "say it once");
+    engine("B=kvm,B=qemu", "the engine of board B");
+    check(
+        &["boot", "single", "--gdb", "2900", "--engine", "kvm"],
+        2,
+        "lets no debugger in",
+    );
 }
 
 #[test]

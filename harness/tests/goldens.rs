@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use harness::golden::{Comparison, Golden, Outcome, golden_folder, render};
 use harness::report::{Line, Record, Sink, SinkError};
 use harness::runner::{
-    Bench, BenchError, BootRequest, Engine, GoldenPolicy, PlayOptions, SweepPlan, SweepReport,
+    Bench, BenchError, BootRequest, Engines, GoldenPolicy, PlayOptions, SweepPlan, SweepReport,
     bench, play_all,
 };
 use harness::scenario::Scenario;
@@ -34,7 +34,7 @@ fn main() {
 fn play(file: &Path) -> Result<(), Failed> {
     let scenario = Scenario::load(file)?;
     let listener = Listener {
-        bench: bench(Engine::default())?,
+        bench: bench(&Engines::default())?,
         outcome: Mutex::default(),
     };
     let options = PlayOptions {

@@ -68,7 +68,7 @@ fn a_run_repeated_gives_the_same_bytes_on_one_thread_and_on_two() {
     let scenarios: Vec<Scenario> = all
         .filter(|scenario| !scenario.rig.board.machine.runs_freely())
         .collect();
-    let bench = bench(Engine::Kvm).expect("this machine can play");
+    let bench = bench(&Engine::Kvm.into()).expect("this machine can play");
     let first: Vec<_> = scenarios.iter().map(|s| play(&*bench, s)).collect();
     let next = AtomicUsize::new(0);
     let differ = Mutex::new(Vec::new());

@@ -1,5 +1,6 @@
 //! Which engine a board gets.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use super::kvm::KvmEngine;
 use super::qemu::installation::{Installation, Missing};
 use super::qemu::{Accelerator, QemuEngine};
 use super::{Engine, EngineError};
+use crate::array::slot_letter;
 use crate::rig::{Boot, Machine};
 
 /// What an engine must know of a board.
@@ -41,12 +43,48 @@ pub enum EngineChoice {
         /// Where a debugger finds the board in slot 0, and next to it the others: a TCP port of this machine.
         debug_port: Option<u16>,
     },
+    /// One engine, and others for some boards.
+    Mixed {
+        /// Of all other boards.
+        usual: Box<EngineChoice>,
+        /// By controller slot.
+        boards: BTreeMap<usize, EngineChoice>,
+    },
 }
 
 impl EngineChoice {
-    /// Whether boards on it can be checkpointed.
+    /// What the board in a slot runs on.
+    pub fn of_board(&self, slot: usize) -> &EngineChoice {
+        match self {
+            EngineChoice::Kvm | EngineChoice::Qemu { .. } => self,
+            EngineChoice::Mixed { usual, boards } => {
+                boards.get(&slot).unwrap_or(usual).of_board(slot)
+            }
+        }
+    }
+
+    /// Whether all boards on it can be checkpointed.
     pub fn makes_checkpoints(&self) -> bool {
-        matches!(self, EngineChoice::Kvm)
+        match self {
+            EngineChoice::Kvm => true,
+            EngineChoice::Qemu { .. } => false,
+            EngineChoice::Mixed { usual, boards } => {
+                usual.makes_checkpoints() && boards.values().all(EngineChoice::makes_checkpoints)
+            }
+        }
+    }
+
+    /// Lets debuggers find the board in slot 0 at that TCP port of this machine and the others at those after
+    /// it, as far as they are on QEMU.
+    pub fn debug_at(&mut self, port: u16) {
+        match self {
+            EngineChoice::Kvm => {}
+            EngineChoice::Qemu { debug_port, .. } => *debug_port = Some(port),
+            EngineChoice::Mixed { usual, boards } => {
+                usual.debug_at(port);
+                boards.values_mut().for_each(|board| board.debug_at(port));
+            }
+        }
     }
 
     /// The engine for a board in such a machine: the own VMM is no PC, so QEMU takes its place there.
@@ -54,14 +92,25 @@ impl EngineChoice {
     /// # Errors
     /// There is no QEMU.
     pub fn for_machine(&self, machine: Machine) -> Result<EngineChoice, Missing> {
-        if machine.runs_freely() && matches!(self, EngineChoice::Kvm) {
-            return Ok(EngineChoice::Qemu {
+        if !machine.runs_freely() {
+            return Ok(self.clone());
+        }
+        Ok(match self {
+            EngineChoice::Kvm => EngineChoice::Qemu {
                 installation: Arc::new(Installation::find()?),
                 accelerator: Accelerator::Tcg,
                 debug_port: None,
-            });
-        }
-        Ok(self.clone())
+            },
+            EngineChoice::Qemu { .. } => self.clone(),
+            EngineChoice::Mixed { usual, boards } => {
+                let each = boards.iter();
+                let each = each.map(|(slot, choice)| Ok((*slot, choice.for_machine(machine)?)));
+                EngineChoice::Mixed {
+                    usual: Box::new(usual.for_machine(machine)?),
+                    boards: each.collect::<Result<_, Missing>>()?,
+                }
+            }
+        })
     }
 
     /// An engine for one board.
@@ -70,6 +119,7 @@ impl EngineChoice {
     /// The host cannot run boards with this engine.
     pub fn build(&self, hardware: &Hardware) -> Result<Box<dyn Engine>, EngineError> {
         Ok(match self {
+            EngineChoice::Mixed { .. } => return self.of_board(hardware.slot).build(hardware),
             EngineChoice::Kvm if hardware.machine.runs_freely() => {
                 let machine = hardware.machine.as_str();
                 return Err(EngineError::NoMachine { machine });
@@ -99,16 +149,21 @@ impl EngineChoice {
 
 impl fmt::Display for EngineChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            EngineChoice::Kvm => "kvm",
+        match self {
+            EngineChoice::Kvm => f.write_str("kvm"),
             EngineChoice::Qemu {
                 accelerator: Accelerator::Tcg,
                 ..
-            } => "qemu",
+            } => f.write_str("qemu"),
             EngineChoice::Qemu {
                 accelerator: Accelerator::Kvm,
                 ..
-            } => "qemu-kvm",
-        })
+            } => f.write_str("qemu-kvm"),
+            EngineChoice::Mixed { usual, boards } => {
+                write!(f, "{usual}")?;
+                let mut each = boards.iter();
+                each.try_for_each(|(slot, choice)| write!(f, ",{}={choice}", slot_letter(*slot)))
+            }
+        }
     }
 }

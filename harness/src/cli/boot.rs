@@ -6,7 +6,7 @@ use super::engine::EngineArgument;
 use super::exit::{CliError, Exit};
 use super::output::print;
 use crate::files::{FileError, Problem, built_in_rig_names, load_rig};
-use crate::runner::{BootRequest, debugged_bench};
+use crate::runner::{BootRequest, bench, debugged_bench};
 use crate::scenario::contents::{self, Build, PackageContents};
 
 /// Boot an array and sit at its consoles.
@@ -86,11 +86,11 @@ impl Boot {
         if !problems.is_empty() {
             return Err(FileError::new(&self.firmware, "", problems).into());
         }
-        let engine = match self.gdb {
-            None => self.engine.choice(),
-            Some(_) => self.engine.with_debugger()?,
+        let bench = match self.gdb {
+            None => bench(&self.engine.choice()?)?,
+            Some(port) => debugged_bench(&self.engine.with_debugger()?, port)?,
         };
-        debugged_bench(engine, self.gdb)?.boot(&BootRequest {
+        bench.boot(&BootRequest {
             debugger: self.gdb,
             rig,
             firmware,

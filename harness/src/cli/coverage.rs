@@ -81,7 +81,7 @@ impl CoverageCommand {
     }
 
     fn play(&self, scenarios: &[Scenario]) -> Result<Vec<Line>, CliError> {
-        let bench = bench(self.play.engine())?;
+        let bench = bench(&self.play.engines()?)?;
         let options = PlayOptions {
             jobs: self.play.jobs(),
             golden: GoldenPolicy::Ignore,

@@ -11,7 +11,7 @@ use super::exit::{CliError, Exit};
 use super::output::{bar_wanted, print, stdout_colours};
 use super::select::scenarios;
 use crate::report::{Console, Fan, Html, JsonLines, Junit, SinkError};
-use crate::runner::{Engine, GoldenPolicy, PlayOptions, bench, play_all};
+use crate::runner::{Engines, GoldenPolicy, PlayOptions, bench, play_all};
 use crate::scenario::Scenario;
 
 /// Play scenarios and compare each outcome with its golden.
@@ -111,7 +111,7 @@ impl PlayArguments {
         self.jobs.map_or_else(cpus, NonZeroUsize::get)
     }
 
-    pub(super) fn engine(&self) -> Engine {
+    pub(super) fn engines(&self) -> Result<Engines, CliError> {
         self.engine.choice()
     }
 }
@@ -174,7 +174,7 @@ impl Run {
             golden_folder: self.golden.clone(),
             stop_on_failure: self.stop_on_failure,
         };
-        let bench = bench(self.play.engine())?;
+        let bench = bench(&self.play.engines()?)?;
         let mut reports = self.reports()?;
         let totals = play_all(bench.as_ref(), &scenarios, &options, &mut reports)?;
         Ok(match (totals.failed, totals.broken) {

@@ -81,7 +81,7 @@ impl Sweep {
             );
             return Err(CliError::Usage(what));
         }
-        let bench = bench(self.play.engine())?;
+        let bench = bench(&self.play.engines()?)?;
         let plan = SweepPlan {
             scenario,
             depth: self.depth,

@@ -1,10 +1,9 @@
 use std::path::PathBuf;
 
-use emulator::engine::EngineChoice;
 use emulator::rig::Rig;
 use thiserror::Error;
 
-use super::engine::Engine;
+use super::engine::Engines;
 use super::sweep::{SweepPlan, SweepReport};
 use crate::golden::Outcome;
 use crate::play::LocalBench;
@@ -92,23 +91,21 @@ pub trait Bench: Sync {
     fn sweep(&self, plan: &SweepPlan, sink: &mut dyn Sink) -> Result<SweepReport, BenchError>;
 }
 
-/// The bench on `engine`.
+/// The bench on these engines.
 ///
 /// # Errors
 /// This machine has no such engine.
-pub fn bench(engine: Engine) -> Result<Box<dyn Bench>, BenchError> {
-    debugged_bench(engine, None)
+pub fn bench(engines: &Engines) -> Result<Box<dyn Bench>, BenchError> {
+    Ok(Box::new(LocalBench::new(engines.choose()?)))
 }
 
-/// The bench on `engine`, where debuggers find board A at that TCP port of this machine and the others at
-/// those after it.
+/// The bench on these engines, where debuggers find board A at that TCP port of this machine and the others
+/// at those after it, as far as they are on QEMU.
 ///
 /// # Errors
 /// This machine has no such engine.
-pub fn debugged_bench(engine: Engine, port: Option<u16>) -> Result<Box<dyn Bench>, BenchError> {
-    let mut choice = engine.choose()?;
-    if let EngineChoice::Qemu { debug_port, .. } = &mut choice {
-        *debug_port = port;
-    }
+pub fn debugged_bench(engines: &Engines, port: u16) -> Result<Box<dyn Bench>, BenchError> {
+    let mut choice = engines.choose()?;
+    choice.debug_at(port);
     Ok(Box::new(LocalBench::new(choice)))
 }

@@ -1,14 +1,54 @@
 //! Which engine boards run on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use emulator::engine::qemu::Accelerator;
 use emulator::engine::qemu::installation::Installation;
 use emulator::engine::{EngineChoice, kvm};
+use emulator::rig::Slot;
 
 use super::bench::BenchError;
 
-/// What a user may ask for.
+/// What a user may ask for: an engine, and others for some boards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engines {
+    /// Of all boards not named in `boards`.
+    pub usual: Engine,
+    /// Of single boards.
+    pub boards: BTreeMap<Slot, Engine>,
+}
+
+impl From<Engine> for Engines {
+    fn from(usual: Engine) -> Engines {
+        Engines {
+            usual,
+            boards: BTreeMap::new(),
+        }
+    }
+}
+
+impl Engines {
+    /// The engines as they can be had on this machine.
+    ///
+    /// # Errors
+    /// One of them cannot.
+    pub fn choose(&self) -> Result<EngineChoice, BenchError> {
+        let usual = self.usual.choose()?;
+        if self.boards.is_empty() {
+            return Ok(usual);
+        }
+        let slot = |slot: &Slot| usize::try_from(slot.index()).unwrap_or(usize::MAX);
+        let boards = self.boards.iter();
+        let boards = boards.map(|(board, engine)| Ok((slot(board), engine.choose()?)));
+        Ok(EngineChoice::Mixed {
+            usual: Box::new(usual),
+            boards: boards.collect::<Result<_, BenchError>>()?,
+        })
+    }
+}
+
+/// One engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
     /// The own VMM where it works, else QEMU.

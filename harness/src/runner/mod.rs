@@ -11,6 +11,6 @@ mod pool;
 mod sweep;
 
 pub use bench::{Bench, BenchError, BootRequest, bench, debugged_bench};
-pub use engine::Engine;
+pub use engine::{Engine, Engines};
 pub use pool::{GoldenPolicy, PlayOptions, play_all};
 pub use sweep::{PlannedCut, Shard, SweepFailure, SweepPlan, SweepReport};
