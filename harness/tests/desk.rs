@@ -1,6 +1,7 @@
 //! `arraybench boot` from outside: what it keeps when it is killed, and how it is left.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -203,4 +204,44 @@ fn a_state_of_another_kind_is_refused_with_its_remedy() {
     refused("single", "it has format 1");
     std::fs::write(state.join("array.json"), "{").unwrap();
     refused("single", "array.json");
+}
+
+/// Opens a terminal: the end that a person sits at, and the one that a program has.
+fn terminal() -> (File, File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&person).unwrap();
+    unlockpt(&person).unwrap();
+    let name = ptsname(&person, Vec::new()).unwrap();
+    let program = File::options()
+        .read(true)
+        .write(true)
+        .open(Path::new(name.to_str().unwrap()))
+        .unwrap();
+    (File::from(person), program)
+}
+
+#[test]
+fn at_a_terminal_keys_that_come_at_once_are_all_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut person, program) = terminal();
+    let mut child = boot("single", &folder.path().join("array"))
+        .stdin(program.try_clone().unwrap())
+        .stdout(program)
+        .spawn()
+        .unwrap();
+    let mut shown = String::new();
+    let mut wait_for = |wanted: &str, shown: &mut String| {
+        while !shown.contains(wanted) {
+            let mut bytes = [0; 512];
+            let n = person.read(&mut bytes).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+        person.try_clone().unwrap()
+    };
+    let mut keys = wait_for("A> ", &mut shown);
+    keys.write_all(b"ver\r").unwrap();
+    let mut keys = wait_for("L3A 1.0", &mut shown);
+    keys.write_all(b":quit\r").unwrap();
+    assert!(child.wait().unwrap().success());
 }

@@ -8,6 +8,7 @@ use arbitrary::Arbitrary;
 use devices::power::Shape;
 use devices::time::Nanos;
 use emulator::array::{Array, PowerDomain, SavedArray, Storage};
+use emulator::engine::EngineChoice;
 use emulator::rig::{Bytes, Rig};
 use harness::provision;
 use libfuzzer_sys::fuzz_target;
@@ -31,7 +32,7 @@ fn array() -> Option<Array> {
     rig.board.ram_mib = 2;
     rig.shelf.member_size = Bytes::mib(1);
     let rom = provision::rom(&rig).ok()?;
-    Array::of_rig(&rig, rom, &Storage::Memory, 1).ok()
+    Array::of_rig(&rig, &EngineChoice::Kvm, rom, &Storage::Memory, 1).ok()
 }
 
 /// It, in the middle of something.
