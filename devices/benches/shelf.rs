@@ -14,7 +14,10 @@ use devices::power::mix;
 use devices::shelf::{DiskTiming, Level, STORED_BYTES, Shelf, ShelfSettings};
 use devices::time::Nanos;
 use devices::virtio::{DeviceIo, F_VERSION_1, GuestMemory, VirtioDevice};
-use virtio_bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+};
+use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::mock::MockSplitQueue;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -37,14 +40,17 @@ const STATUS_OFFSET: u64 = 16;
 const BUFFERS: u64 = 0x1_0000;
 const MEMORY_BYTES: usize = 64 << 20;
 
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const NEXT: u16 = VRING_DESC_F_NEXT as u16;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const WRITE: u16 = VRING_DESC_F_WRITE as u16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 enum Ask {
-    Read = 0,
-    Write = 1,
-    Flush = 4,
+    Read = VIRTIO_BLK_T_IN,
+    Write = VIRTIO_BLK_T_OUT,
+    Flush = VIRTIO_BLK_T_FLUSH,
 }
 
 /// Requests of one kind.

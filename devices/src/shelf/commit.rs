@@ -56,10 +56,10 @@ impl Change {
 
 /// Offsets within a row that a batch has new sectors of, so that their parity is new as well. The sectors of a
 /// batch are in order, so those of a row follow each other.
-#[derive(Default)]
 struct Protected {
     row: u64,
-    offsets: BTreeSet<u64>,
+    /// By offset.
+    seen: Vec<bool>,
 }
 
 impl Protected {
@@ -67,9 +67,11 @@ impl Protected {
     fn insert(&mut self, row: u64, offset: u64) -> bool {
         if self.row != row {
             self.row = row;
-            self.offsets.clear();
+            self.seen.fill(false);
         }
-        self.offsets.insert(offset)
+        let place = usize::try_from(offset).unwrap_or(usize::MAX);
+        let seen = self.seen.get_mut(place);
+        seen.is_some_and(|seen| !std::mem::replace(seen, true))
     }
 }
 
@@ -135,7 +137,11 @@ impl Shelf {
             Level::Five | Level::Six => (1, self.geometry.tolerates()),
         };
         let (mut batch, mut room) = (Vec::with_capacity(BATCH), journal::most_sectors());
-        let mut protected = Protected::default();
+        let offsets = usize::try_from(self.geometry.chunk_sectors).unwrap_or(0);
+        let mut protected = Protected {
+            row: 0,
+            seen: vec![false; offsets],
+        };
         while let Some((sector, sectors)) = self.cache.leaving.first() {
             let mut fitting = 0;
             while fitting < sectors {

@@ -134,14 +134,14 @@ impl Stored {
 
     /// The sectors of a stretch of data, at most eight; the last one filled up with zeros.
     pub(super) fn seal(data: &[u8]) -> Stored {
-        let mut block = [0; STORED_BLOCK_BYTES];
+        let mut chunk = Chunk::zeros();
         let sectors = data.len().div_ceil(SECTOR_BYTES).max(1) as u64;
-        let (places, _) = block.as_chunks_mut();
+        let (places, _) = chunk.bytes_mut().as_chunks_mut();
         for (place, data) in places.iter_mut().zip(data.chunks(SECTOR_BYTES)) {
             place[..data.len()].copy_from_slice(data);
             seal(place);
         }
-        Part::of(Cow::Owned(Chunk::new(block)), 0, sectors)
+        Part::of(Cow::Owned(chunk), 0, sectors)
     }
 
     /// A sector that reads as bad: what is put where the right content is beyond recovery.
