@@ -120,7 +120,8 @@ impl Port {
         face.features |= 1 << VIRTIO_RING_F_EVENT_IDX;
         self.slot.fit(face.clone());
         match Connection::new(socket, face, None) {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                connection.expect_pauses();
                 self.connection = Some(connection);
                 self.told_broken = false;
                 news.push("front-end-connected".to_owned());
@@ -328,11 +329,14 @@ impl Port {
         wanted && self.has_news()
     }
 
-    /// Takes nothing new from a queue.
-    pub(super) fn hold_back(&mut self, queue: usize) {
-        if let Some(queue) = self.slot.queues.get_mut(queue) {
-            queue.set_ready(false);
-        }
+    /// Takes nothing new from a queue. False: it does not run.
+    pub(super) fn hold_back(&mut self, queue: usize) -> bool {
+        let queue = self.slot.queues.get_mut(queue);
+        let Some(queue) = queue.filter(|it| it.ready()) else {
+            return false;
+        };
+        queue.set_ready(false);
+        true
     }
 
     /// Requests of a queue without an answer.

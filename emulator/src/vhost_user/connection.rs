@@ -67,6 +67,11 @@ impl Connection {
             Some(_) => MemorySource::Owned,
             None => MemorySource::Shared,
         };
+        // A board's QEMU lives no longer than its devices, and has them keep what they took.
+        let inflight = match source {
+            MemorySource::Owned => None,
+            MemorySource::Shared => Inflight::private(&face.queue_sizes).map(Some)?,
+        };
         let session = Arc::new(Mutex::new(Session::new(face, source)));
         let handler = BackendReqHandler::from_stream(socket.try_clone()?, Arc::clone(&session));
         Ok(Connection {
@@ -77,12 +82,12 @@ impl Connection {
             kicks: Vec::new(),
             memory: owned.unwrap_or_default(),
             mapped: None,
-            inflight: None,
+            inflight,
         })
     }
 
-    /// Expects that the front-end stops all rings now and then and goes on where it was, as QEMU does while a
-    /// debugger has its machine. Otherwise stopping all of them is a reset.
+    /// Expects that the front-end stops all rings now and then and goes on where it was, as QEMU does while its machine
+    /// is stopped. Otherwise stopping all of them is a reset.
     pub fn expect_pauses(&mut self) {
         self.session().pauses = true;
     }
@@ -105,7 +110,7 @@ impl Connection {
         if self.notices.is_none() {
             self.notices = handed_over(&self.socket);
         }
-        self.session().note_progress(slot);
+        self.session().note_progress(slot, self.inflight.as_ref());
         let handled = self.handler.handle_request();
         // Nothing here panics while it holds the lock; the crate asks for a mutex.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,8 +14,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 pub(super) const HEADER_BYTES: usize = 12;
 /// Longest body that the crate takes; with more it gives up at once.
 const BODY_BYTES_MAX: u64 = 4096;
-/// VHOST_USER_GET_VRING_BASE.
+/// VHOST_USER_GET_VRING_BASE, and VHOST_USER_SET_VRING_ENABLE: QEMU disables a ring before it stops it.
 const GET_VRING_BASE: u32 = 11;
+const SET_VRING_ENABLE: u32 = 18;
 
 /// What waits on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Waiting {
     Nothing,
     /// The beginning of a message, or no room for its answer.
     Incomplete,
-    /// A message that asks for a queue to be stopped, which has to have answered everything by then.
+    /// A message that stops a queue, which is to have answered by then what it can.
     Stop {
         /// The queue.
         queue: u32,
@@ -35,7 +36,7 @@ pub enum Waiting {
 
 /// A look at the next message: its first bytes, and descriptors that come with it (copies).
 pub(super) struct Look {
-    pub(super) bytes: [u8; HEADER_BYTES + 4],
+    pub(super) bytes: [u8; HEADER_BYTES + 8],
     pub(super) length: usize,
     pub(super) files: Vec<OwnedFd>,
 }
@@ -43,7 +44,7 @@ pub(super) struct Look {
 impl Look {
     /// Takes a look at `socket` without taking anything off it.
     pub(super) fn at(socket: &UnixStream) -> rustix::io::Result<Look> {
-        let mut bytes = [0; HEADER_BYTES + 4];
+        let mut bytes = [0; HEADER_BYTES + 8];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -90,6 +91,9 @@ pub(super) fn waiting(socket: &UnixStream) -> io::Result<Waiting> {
     }
     Ok(match look.word(3) {
         Some(queue) if request == GET_VRING_BASE => Waiting::Stop { queue },
+        Some(queue) if request == SET_VRING_ENABLE && look.word(4) == Some(0) => {
+            Waiting::Stop { queue }
+        }
         _ => Waiting::Message,
     })
 }

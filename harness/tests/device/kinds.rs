@@ -5,7 +5,7 @@ use std::fs;
 use crate::client::{BLOCK, BUFFERS, Disk, Guest, Part};
 use crate::server::{Server, alone, arraybench};
 
-fn out(at: u64, length: usize) -> Part {
+pub(crate) fn out(at: u64, length: usize) -> Part {
     Part {
         at,
         length,
@@ -13,7 +13,7 @@ fn out(at: u64, length: usize) -> Part {
     }
 }
 
-fn room(at: u64, length: usize) -> Part {
+pub(crate) fn room(at: u64, length: usize) -> Part {
     Part {
         at,
         length,

@@ -5,3 +5,4 @@ mod hostile;
 mod kinds;
 mod raid;
 mod server;
+mod stops;
