@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::virtio::{GuestMemory, Ledger};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
-use vhost::vhost_user::BackendReqHandler;
+use vhost::vhost_user::{BackendReqHandler, VhostUserBackendReqHandlerMut};
 
 use super::hole;
 use super::inflight::Inflight;
@@ -111,7 +111,10 @@ impl Connection {
             self.notices = handed_over(&self.socket);
         }
         self.session().note_progress(slot, self.inflight.as_ref());
-        let handled = self.handler.handle_request();
+        let handled = match self.enabled_early() {
+            true => Ok(()),
+            false => self.handler.handle_request(),
+        };
         // Nothing here panics while it holds the lock; the crate asks for a mutex.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mapped) = session.memory() {
@@ -128,6 +131,22 @@ impl Connection {
             what: error.to_string(),
             orderly: matches!(error, vhost::vhost_user::Error::Disconnected),
         })
+    }
+
+    /// Whether the next message enabled a ring before features were set, and was handled.
+    fn enabled_early(&self) -> bool {
+        let mut session = self.session();
+        if session.has_features() {
+            return false;
+        }
+        // What cannot be taken is the crate's to tell.
+        let taken = message::take_enable(&self.socket, session.acknowledges());
+        let Ok(Some((queue, enable))) = taken else {
+            return false;
+        };
+        // A queue that there is not has nothing to enable.
+        let _ = session.set_vring_enable(queue, enable);
+        true
     }
 
     /// Where the driver notifies its queues: (queue, descriptor).

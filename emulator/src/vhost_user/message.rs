@@ -2,6 +2,9 @@
 //!
 //! The crate waits for what a header promises, for ever, and for room for its answer. So a message is only
 //! handed to it when all of it has come and the answer can go.
+//!
+//! One message it refuses that QEMU's network cards send: a ring that is enabled before features are set. The protocol's
+//! features are offered by then, and QEMU takes that for negotiated. So that one is answered here.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
@@ -96,6 +99,35 @@ pub(super) fn waiting(socket: &UnixStream) -> io::Result<Waiting> {
         }
         _ => Waiting::Message,
     })
+}
+
+/// Takes a whole message off `socket` that enables or disables a queue, if that is the next one: the queue, and which.
+/// `acknowledges`: whether the front-end may ask for an answer.
+pub(super) fn take_enable(
+    socket: &UnixStream,
+    acknowledges: bool,
+) -> rustix::io::Result<Option<(u32, bool)>> {
+    const NEED_REPLY: u32 = 1 << 3;
+    /// Version 1, and a reply.
+    const REPLY: u32 = 1 | 1 << 2;
+    let look = Look::at(socket)?;
+    let words = [0, 1, 2, 3, 4].map(|index| look.word(index));
+    let [
+        Some(SET_VRING_ENABLE),
+        Some(flags),
+        Some(8),
+        Some(queue),
+        Some(enable @ 0..=1),
+    ] = words
+    else {
+        return Ok(None);
+    };
+    rustix::io::retry_on_intr(|| rustix::io::read(socket, &mut [0; HEADER_BYTES + 8]))?;
+    if flags & NEED_REPLY != 0 && acknowledges {
+        let reply = [SET_VRING_ENABLE, REPLY, 8, 0, 0].map(u32::to_ne_bytes);
+        rustix::io::retry_on_intr(|| rustix::io::write(socket, reply.as_flattened()))?;
+    }
+    Ok(Some((queue, enable == 1)))
 }
 
 /// Whether an answer can be sent without waiting.

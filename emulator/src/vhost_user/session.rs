@@ -128,6 +128,11 @@ impl Session {
         self.table.mapped.as_ref()
     }
 
+    /// Whether the driver's features are known.
+    pub(super) fn has_features(&self) -> bool {
+        self.features != 0
+    }
+
     /// Whether the front-end answers notices.
     pub(super) fn acknowledges(&self) -> bool {
         self.protocol_features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0

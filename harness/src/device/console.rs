@@ -52,10 +52,7 @@ impl Hardware for Console {
 
     fn heard(&mut self, _now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>) {
         for event in events.drain(..) {
-            // Lines are shown as they are, with the prompts between them.
-            if !matches!(event, DeviceEvent::ConsoleLine(_)) {
-                news.extend(describe(&EventKind::Device(event)));
-            }
+            news.extend(describe(&EventKind::Device(event)));
         }
         if self.terminal.printed() > self.shown {
             let text = self.terminal.output_since(self.shown);
