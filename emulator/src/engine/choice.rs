@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::kvm::KvmEngine;
@@ -38,9 +39,18 @@ pub enum EngineChoice {
         installation: Arc<Installation>,
         /// What it executes guest code with.
         accelerator: Accelerator,
-        /// Where a debugger finds the board in slot 0, and next to it the others: a TCP port of this machine.
-        debug_port: Option<u16>,
+        /// Whether debuggers may look into boards.
+        debugging: Option<Debugging>,
     },
+}
+
+/// Debuggers are let in.
+#[derive(Clone, Debug)]
+pub struct Debugging {
+    /// Where a debugger finds the board in slot 0, and next to it the others: a TCP port of this machine.
+    pub port: u16,
+    /// Nobody waits any more for a board that a debugger has: it halts for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl EngineChoice {
@@ -58,7 +68,7 @@ impl EngineChoice {
             return Ok(EngineChoice::Qemu {
                 installation: Arc::new(Installation::find()?),
                 accelerator: Accelerator::Tcg,
-                debug_port: None,
+                debugging: None,
             });
         }
         Ok(self.clone())
@@ -82,14 +92,18 @@ impl EngineChoice {
             EngineChoice::Qemu {
                 installation,
                 accelerator,
-                debug_port,
+                debugging,
             } => {
                 let slot = u16::try_from(hardware.slot).unwrap_or(u16::MAX);
-                let debug_port = debug_port.and_then(|first| first.checked_add(slot));
+                let debugging = debugging.as_ref().and_then(|it| {
+                    let port = it.port.checked_add(slot)?;
+                    let leave = Arc::clone(&it.leave);
+                    Some(Debugging { port, leave })
+                });
                 Box::new(QemuEngine::new(
                     Arc::clone(installation),
                     *accelerator,
-                    debug_port,
+                    debugging,
                     hardware.clone(),
                 )?)
             }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use emulator::engine::EngineChoice;
+use emulator::engine::{Debugging, EngineChoice};
 use emulator::rig::Rig;
 use thiserror::Error;
 
@@ -107,8 +108,11 @@ pub fn bench(engine: Engine) -> Result<Box<dyn Bench>, BenchError> {
 /// This machine has no such engine.
 pub fn debugged_bench(engine: Engine, port: Option<u16>) -> Result<Box<dyn Bench>, BenchError> {
     let mut choice = engine.choose()?;
-    if let EngineChoice::Qemu { debug_port, .. } = &mut choice {
-        *debug_port = port;
+    if let EngineChoice::Qemu { debugging, .. } = &mut choice {
+        *debugging = port.map(|port| Debugging {
+            port,
+            leave: Arc::default(),
+        });
     }
     Ok(Box::new(LocalBench::new(choice)))
 }

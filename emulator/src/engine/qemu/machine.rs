@@ -3,6 +3,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use devices::virtio::GuestMemory;
@@ -15,7 +16,7 @@ use super::installation::Installation;
 use super::monitor::{Monitor, Said, crash_report, is_halted};
 use super::process::{Accelerator, Board, Process};
 use crate::engine::ram::Ram;
-use crate::engine::{Counters, Engine, EngineError, Hardware, Reset, SavedEngine, Stop};
+use crate::engine::{Counters, Debugging, Engine, EngineError, Hardware, Reset, SavedEngine, Stop};
 use crate::slot::Slot;
 use crate::vhost_user::{Connection, Waiting};
 
@@ -34,7 +35,7 @@ const MOST_IDLE_LOOKS: u32 = 600;
 pub struct QemuEngine {
     installation: Arc<Installation>,
     accelerator: Accelerator,
-    debug_port: Option<u16>,
+    debugging: Option<Debugging>,
     hardware: Hardware,
     running: Option<Running>,
     rom: Rom,
@@ -102,7 +103,7 @@ impl QemuEngine {
     pub fn new(
         installation: Arc<Installation>,
         accelerator: Accelerator,
-        debug_port: Option<u16>,
+        debugging: Option<Debugging>,
         hardware: Hardware,
     ) -> Result<QemuEngine, EngineError> {
         let beyond = (!hardware.machine.runs_freely()).then_some(answers::PLACE);
@@ -110,7 +111,7 @@ impl QemuEngine {
         Ok(QemuEngine {
             installation,
             accelerator,
-            debug_port,
+            debugging,
             running: None,
             rom: Rom::new(&hardware.rom)?,
             hardware,
@@ -128,11 +129,11 @@ impl Engine for QemuEngine {
             return Ok(Stop::Halted);
         };
         // Whoever debugs a board may look at it for as long as he likes.
-        let hang_limit = match self.debug_port {
-            None => self.hardware.hang_limit,
-            Some(_) => Duration::MAX,
+        let (hang_limit, leave) = match &self.debugging {
+            None => (self.hardware.hang_limit, None),
+            Some(debugging) => (Duration::MAX, Some(debugging.leave.as_ref())),
         };
-        let stop = running.run(slots, self.ram.memory(), hang_limit)?;
+        let stop = running.run(slots, self.ram.memory(), hang_limit, leave)?;
         self.count(&stop);
         Ok(stop)
     }
@@ -170,7 +171,7 @@ impl Engine for QemuEngine {
         self.counters.resets += 1;
         let board = Board {
             accelerator: self.accelerator,
-            debug_port: self.debug_port,
+            debug_port: self.debugging.as_ref().map(|it| it.port),
             hardware: &self.hardware,
             ram: &self.ram_file,
             rom: &self.rom.file,
@@ -187,7 +188,7 @@ impl Engine for QemuEngine {
                     .map_err(cannot("be connected with"))?,
             );
         }
-        if self.debug_port.is_some() {
+        if self.debugging.is_some() {
             devices
                 .iter_mut()
                 .flatten()
@@ -212,13 +213,13 @@ impl Engine for QemuEngine {
 
     fn rest(&mut self) {
         // A debugger talks to QEMU, not to the guest.
-        if let (Some(running), None) = (&mut self.running, self.debug_port) {
+        if let (Some(running), None) = (&mut self.running, &self.debugging) {
             running.process.pause();
         }
     }
 
     fn attend(&mut self, slots: &mut [Slot]) -> Result<(), EngineError> {
-        if let (Some(running), Some(_)) = (&mut self.running, self.debug_port) {
+        if let (Some(running), Some(_)) = (&mut self.running, &self.debugging) {
             running.attend(slots, Some(&Timespec::default()))?;
         }
         Ok(())
@@ -275,6 +276,7 @@ impl Running {
         slots: &mut [Slot],
         memory: &GuestMemory,
         hang_limit: Duration,
+        leave: Option<&AtomicBool>,
     ) -> Result<Stop, EngineError> {
         if let Some(stop) = self.stops.pop_front() {
             return Ok(stop);
@@ -286,6 +288,9 @@ impl Running {
         let mut looked = began;
         let mut idle_looks = 0;
         loop {
+            if leave.is_some_and(|leave| leave.load(Ordering::Relaxed)) {
+                return Ok(Stop::Halted);
+            }
             let events = self.attend(slots, Some(&LOOK))?;
             if let Some(stop) = self.stops.pop_front() {
                 return Ok(stop);
