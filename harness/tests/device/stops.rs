@@ -132,6 +132,19 @@ fn another_back_end_takes_over_what_a_stopped_ring_left() {
 }
 
 #[test]
+fn a_driver_that_begins_anew_finds_nothing_of_the_one_before() {
+    let _alone = alone();
+    let mut board = Board::new(false);
+    board.wait(3600 * SECOND_NS);
+    assert_eq!(board.guest.stop(&mut board.frontend, 0), 0);
+    board.guest.forget_rings();
+    board.guest.start_at(&mut board.frontend, 0, 0);
+    clock(&mut board.guest, 0);
+    assert!(board.server.control("status").contains("does not wait"));
+    board.server.end();
+}
+
+#[test]
 fn a_receive_buffer_stays_where_its_ring_stopped() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
