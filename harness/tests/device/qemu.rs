@@ -41,7 +41,11 @@ fn a_linux_goes_on_after_a_stop_and_after_a_kill_of_its_disk() {
     let wanted = machine.ask("md5sum < /tmp/data");
     let write = |machine: &mut Machine| {
         let dd = "dd if=/tmp/data of=/dev/vda bs=4k oflag=direct 2>/tmp/said";
-        machine.type_line(&format!("echo begun; {dd}; echo written: $?"));
+        machine.type_line("writes() { set -- $(cat /sys/block/vda/stat); echo $5; }");
+        machine.type_line(&format!(
+            "before=$(writes); ({dd}; echo written: $?) & until [ $(writes) -gt $((before + 5)) ]; \
+             do :; done; echo begun"
+        ));
         machine.until("begun");
     };
     let read = |machine: &mut Machine| {
