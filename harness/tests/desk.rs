@@ -6,6 +6,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Longer than this a terminal is never silent.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
+
 /// A session on a pipe.
 struct Desk {
     child: Child,
@@ -255,6 +263,9 @@ impl Seat {
                 self.shown.drain(..at + wanted.len());
                 return;
             }
+            let mut waiting = [PollFd::new(&self.person, PollFlags::IN)];
+            let came = poll(&mut waiting, Some(&PATIENCE)).unwrap();
+            assert!(came > 0, "no {wanted:?} in:\n{}", self.shown);
             let mut bytes = [0; 512];
             let n = self.person.read(&mut bytes).unwrap();
             self.shown.push_str(&String::from_utf8_lossy(&bytes[..n]));
