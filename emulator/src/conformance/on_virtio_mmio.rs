@@ -273,7 +273,7 @@ impl Host for Mmio {
 
     fn pass(&self, span: Nanos) {
         let state = &mut *self.state.borrow_mut();
-        state.now = state.now + span;
+        state.now += span;
         state.serve();
     }
 
