@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// After so long nothing comes any more.
@@ -15,6 +16,8 @@ pub(crate) struct Server {
     /// Gone when it ended.
     child: Option<Child>,
     output: BufReader<ChildStdout>,
+    /// Reads what it tells, so that it never waits for somebody who does.
+    teller: Option<JoinHandle<String>>,
     folder: PathBuf,
     /// What it said at its start.
     pub(crate) said: String,
@@ -53,9 +56,16 @@ impl Server {
                 panic!("{}", String::from_utf8_lossy(&output.stderr));
             }
         }
+        let mut told = child.stderr.take().unwrap();
+        let teller = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = told.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
         Server {
             child: Some(child),
             output,
+            teller: Some(teller),
             folder: folder.to_path_buf(),
             said,
         }
@@ -131,7 +141,7 @@ impl Server {
     fn ended(mut self) -> (Output, String) {
         let child = self.child.take().unwrap();
         let output = child.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told = self.teller.take().unwrap().join().unwrap();
         assert!(!told.contains("panicked"), "{told}");
         (output, told)
     }
