@@ -6,10 +6,11 @@ use devices::midplane::MidplaneCommand;
 use devices::power::{PowerLoss, mix};
 use devices::time::Nanos;
 
-use super::event::{EventKind, Source, slot_letter};
+use super::event::{EventKind, Source};
 use super::power::CutPoint;
 use super::{Array, ArrayError, CrashPolicy, RESET_PULSE};
 use crate::board::{BoardNotice, Cpu, Which};
+use crate::engine::EngineError;
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +41,9 @@ impl Array {
         if ran {
             return Ok(Step::Advanced);
         }
-        for (slot, board) in self.boards.iter_mut().enumerate() {
-            board.attend().map_err(|source| ArrayError::Engine {
-                board: slot_letter(slot),
-                source,
-            })?;
+        for index in 0..self.boards.len() {
+            let attended = self.boards[index].attend();
+            attended.map_err(|source| self.failed(index, source))?;
         }
         match self.deadline() {
             Some(at) if at <= until => {
@@ -90,10 +89,7 @@ impl Array {
         let mut notices = Vec::new();
         let result = self.boards[slot].run(self.now, &mut self.shared, &mut notices);
         self.note_board(slot, notices);
-        result.map_err(|source| ArrayError::Engine {
-            board: slot_letter(slot),
-            source,
-        })?;
+        result.map_err(|source| self.failed(slot, source))?;
         let stopped = match self.boards[slot].cpu().clone() {
             Cpu::Crashed(report) => Some(EventKind::Crashed(report)),
             Cpu::Hung(report) => Some(EventKind::Hung(report)),
@@ -102,7 +98,7 @@ impl Array {
         };
         if let Some(kind) = stopped {
             let crashed = matches!(kind, EventKind::Crashed(_));
-            self.note(Source::Board(slot), kind);
+            self.note(self.place(slot), kind);
             if crashed && self.crash_policy == CrashPolicy::Reset {
                 self.begin_reset(slot, ResetReason::Crash);
             }
@@ -166,7 +162,8 @@ impl Array {
             | MidplaneCommand::Release(slot)
             | MidplaneCommand::Fence(slot)) = command;
             let port = usize::try_from(slot).unwrap_or(usize::MAX);
-            let Some(board) = self.boards.get_mut(port) else {
+            let controllers = self.boards.get_mut(..self.controllers);
+            let Some(board) = controllers.unwrap_or_default().get_mut(port) else {
                 continue;
             };
             match command {
@@ -192,7 +189,9 @@ impl Array {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.disturbed = true;
         self.shared.midplane.slot_reset(number);
-        self.shared.shelf.unfence(slot);
+        if slot < self.controllers {
+            self.shared.shelf.unfence(slot);
+        }
         self.boards[slot].stop_in_reset(&mut self.shared);
         self.leaving_reset[slot] = Some((self.now + RESET_PULSE, reason));
     }
@@ -200,16 +199,18 @@ impl Array {
     fn leave_reset(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
         self.leaving_reset[slot] = None;
         self.disturbed = true;
-        let board = &mut self.boards[slot];
-        board
-            .boot(reason, self.now, &mut self.shared)
-            .map_err(|source| ArrayError::Engine {
-                board: slot_letter(slot),
-                source,
-            })?;
-        let boots = board.boots();
-        self.note(Source::Board(slot), EventKind::Booted { reason, boots });
+        let booted = self.boards[slot].boot(reason, self.now, &mut self.shared);
+        booted.map_err(|source| self.failed(slot, source))?;
+        let boots = self.boards[slot].boots();
+        self.note(self.place(slot), EventKind::Booted { reason, boots });
         Ok(())
+    }
+
+    fn failed(&self, index: usize, source: EngineError) -> ArrayError {
+        ArrayError::Engine {
+            board: self.place(index),
+            source,
+        }
     }
 
     /// Looks at the operations that began since the last look, and cuts the power where a cut was
@@ -259,11 +260,11 @@ impl Array {
         for notice in notices {
             match notice {
                 BoardNotice::Device(event) => {
-                    self.note(Source::Board(slot), EventKind::Device(event));
+                    self.note(self.place(slot), EventKind::Device(event));
                 }
                 BoardNotice::Shelf(event) => self.note(Source::Shelf, EventKind::Device(event)),
                 BoardNotice::LastWords(words) => {
-                    self.note(Source::Board(slot), EventKind::LastWords(words));
+                    self.note(self.place(slot), EventKind::LastWords(words));
                 }
             }
         }

@@ -104,6 +104,7 @@ impl Array {
         let parts = ArrayParts {
             identities: rig.slots().map(|_| identity.clone()).collect(),
             engine: engine.for_machine(rig.board.machine)?,
+            nodes: Vec::new(),
             machine: rig.board.machine,
             boot: rig.board.boot.clone(),
             devices: rig.board.devices.clone(),

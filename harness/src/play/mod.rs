@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use devices::time::Nanos;
-use emulator::array::{Array, ArrayError, PowerDomain, Storage, WiringError};
+use emulator::array::{Array, ArrayError, PowerDomain, Source, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::engine::EngineChoice;
 use emulator::rig::{Slot, Unit};
@@ -140,7 +140,7 @@ impl<'s> Player<'s> {
         for (slot, flash) in &scenario.firmware.boards {
             let mut controller = Controller::blank(rig, &rig.serial(*slot), &Storage::Memory)?;
             provision::fill_flash(&mut controller, flash, rig, scenario.seed)?;
-            array.insert(index(*slot), controller)?;
+            array.insert(Source::Board(index(*slot)), controller)?;
         }
         let slots = rig.slots().count();
         let block_bytes = usize_of(block_bytes(scenario));
