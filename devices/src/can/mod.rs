@@ -10,6 +10,7 @@
 //! * `receive.rs` — frames received, kept once for all nodes of an island.
 //! * `fault.rs` — `Fault`: what a scenario can make go wrong.
 //! * `event.rs` — what timelines and traces are told.
+//! * `virtio.rs` — `CanVirtio`, the virtio side of one node (device id 36).
 //!
 //! ```text
 //! send(now) ─► transmit queue ─► arbitration at bus idle ─► frame, ACK ─► log of the island ─► receive
@@ -36,6 +37,9 @@ mod plan;
 mod receive;
 mod step;
 mod topology;
+mod virtio;
+#[cfg(test)]
+mod virtio_tests;
 
 pub use bits::{BitRates, Field, INTERMISSION_BITS, WireBit, WireLength, duration, encode};
 pub use bus::CanBus;
@@ -51,3 +55,4 @@ pub use node::{
     TRANSMIT_QUEUE_FRAMES, Ticket,
 };
 pub use topology::{CableId, IslandId, SegmentId, Topology};
+pub use virtio::{CanVirtio, DEVICE_ID};
