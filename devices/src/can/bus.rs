@@ -326,12 +326,15 @@ impl CanBus {
 
     /// Takes it.
     pub fn receive(&mut self, node: NodeId) -> Option<Received> {
-        let at = self.island(node)?;
-        let it = &mut self.nodes[usize::from(node)];
-        let kept = it.kept.pop_front();
-        let received = kept.or_else(|| self.islands[usize::from(at)].log.read(node, it));
-        it.counters.received += u64::from(received.is_some());
-        received
+        let it = self.nodes.get_mut(usize::from(node))?;
+        let received = if it.kept.is_empty() {
+            let at = self.topology.island(it.segment)?;
+            self.islands[usize::from(at)].log.read(node, it)?
+        } else {
+            it.kept.pop_front()?
+        };
+        it.counters.received += 1;
+        Some(received)
     }
 
     /// Makes something go wrong.

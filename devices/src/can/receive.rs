@@ -11,6 +11,8 @@ use crate::time::Nanos;
 pub(super) struct Delivery {
     pub(super) received: Received,
     pub(super) sender: NodeId,
+    /// There are others that it is not for.
+    pub(super) has_exceptions: bool,
     /// Those that sent the same frame at the same time.
     pub(super) other_senders: Vec<NodeId>,
     /// Those that did not hear it.
@@ -19,7 +21,8 @@ pub(super) struct Delivery {
 
 impl Delivery {
     fn is_for(&self, node: NodeId) -> bool {
-        node != self.sender && !self.other_senders.contains(&node) && !self.missed.contains(&node)
+        let excepted = || self.other_senders.contains(&node) || self.missed.contains(&node);
+        node != self.sender && !(self.has_exceptions && excepted())
     }
 }
 
@@ -70,11 +73,18 @@ impl ReceiveLog {
 
     /// Reads it.
     pub(super) fn read(&self, id: NodeId, node: &mut Node) -> Option<Received> {
-        let cursor = node.cursor?;
-        let mut unread = (cursor..).zip(self.from(cursor));
-        let found = unread.find(|(_, it)| it.is_for(id));
-        node.cursor = Some(found.as_ref().map_or(self.end, |(n, _)| n + 1));
-        found.map(|(_, it)| it.received)
+        let oldest = self.end - self.deliveries.len() as u64;
+        let mut cursor = node.cursor?;
+        while cursor < self.end {
+            let at = usize::try_from(cursor.saturating_sub(oldest)).ok()?;
+            let delivery = self.deliveries.get(at)?;
+            cursor += 1;
+            node.cursor = Some(cursor);
+            if delivery.is_for(id) {
+                return Some(delivery.received);
+            }
+        }
+        None
     }
 
     fn from(&self, cursor: u64) -> impl Iterator<Item = &Delivery> {

@@ -246,6 +246,7 @@ impl CanBus {
                 frame: sent.frame,
             },
             sender: sent.sender,
+            has_exceptions: !sent.others.is_empty() || !missed.is_empty(),
             other_senders: sent.others.clone(),
             missed: missed.clone(),
         };
