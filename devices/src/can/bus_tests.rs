@@ -374,7 +374,8 @@ fn a_short_stops_the_bus_until_it_ends() {
     let mut bus = bus(3);
     bus.send(bus.now(), 0, frame(1, &[])).unwrap();
     bus.advance(bus.now() + Nanos(20 * BIT));
-    let fault = bus.inject(bus.now(), Fault::Short(0));
+    let short = bus.now();
+    let fault = bus.inject(short, Fault::Short(0));
     bus.advance(bus.now() + Nanos::from_millis(100));
     assert!(bus.fired(fault));
     // Its transmitter goes bus-off, receivers do not.
@@ -383,6 +384,15 @@ fn a_short_stops_the_bus_until_it_ends() {
         (vec![Outcome::BusOff], None)
     );
     assert!(bus.errors(1).is_passive() && bus.takes_part(1));
+    // Eight more every eight bits, after the error was seen, flagged and tolerated: §12.1.4.2 f.
+    let when = |events: &[BusEvent], id: NodeId, state: Confinement| {
+        let is_it = |it: &&BusEvent| matches!(it.kind, EventKind::Confinement { node, now, .. } if (node, now) == (id, state));
+        events.iter().find(is_it).unwrap().at
+    };
+    let events = bus.take_events();
+    let after = |steps: u64| short + Nanos((20 + 8 * (steps - 1)) * BIT);
+    assert_eq!(when(&events, 0, Confinement::BusOff), after(31));
+    assert_eq!(when(&events, 1, Confinement::ErrorPassive), after(16));
     bus.send(bus.now(), 1, frame(2, &[])).unwrap();
     bus.clear(bus.now(), fault);
     run(&mut bus);
@@ -522,6 +532,17 @@ fn islands_do_not_hear_each_other() {
     let endings: Vec<Ending> = bus.take_log().0.iter().map(|it| it.ending).collect();
     assert_eq!(endings, [Ending::Error(BusError::Bit), Ending::Good]);
     assert_eq!(read(&mut bus, 4), [frame(4, &[])]);
+}
+
+/// Full in both directions, without the log that it shares.
+#[test]
+fn a_node_is_small() {
+    let frames = size_of::<super::node::Queued>() * TRANSMIT_QUEUE_FRAMES
+        + size_of::<Received>() * RECEIVE_FIFO_FRAMES
+        + size_of::<Completion>() * TRANSMIT_QUEUE_FRAMES;
+    let node = size_of::<super::node::Node>();
+    assert!(node <= 384, "{node} bytes");
+    assert!(node + frames <= 16 << 10, "{} bytes", node + frames);
 }
 
 #[test]

@@ -343,7 +343,12 @@ impl CanBus {
             // From the ACK slot on it is too late to make a difference.
             let slot = sent.rates.nominal_bits(RECESSIVE_TAIL_BITS + 1);
             if now < sent.ends - slot {
-                (sent.plan, sent.ends) = plan(&self.islands[at], &self.nodes, &sent);
+                let (otherwise, ends) = plan(&self.islands[at], &self.nodes, &sent);
+                // Bit rates that changed since it began concern the next frame.
+                let error = BusError::Acknowledgement;
+                if matches!(&otherwise, Plan::Destroyed { error: it, .. } if *it == error) {
+                    (sent.plan, sent.ends) = (otherwise, ends);
+                }
             }
         }
         self.islands[at].transmission = Some(sent);
