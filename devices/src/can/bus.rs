@@ -406,20 +406,16 @@ impl CanBus {
             return;
         };
         let node = &mut self.nodes[usize::from(id)];
-        let was_on = node.is_on();
+        let (was_on, rates) = (node.is_on(), node.rates());
         change(node);
-        if !was_on && node.is_on() {
-            node.sequences_left = node.sequences_left.max(1);
-            node.listens_from = now;
-            node.may_send_at = now;
-        }
+        node.changed(now, was_on, rates);
         self.refresh(at, now);
     }
 
     fn faults_changed(&mut self, now: Nanos) {
         let (faults, topology) = (&self.faults, &self.topology);
         for (id, node) in (0..).zip(&mut self.nodes) {
-            let was_on = node.is_on();
+            let (was_on, rates) = (node.is_on(), node.rates());
             node.cut_off = faults.lasting().any(|it| *it == Fault::Disconnected(id));
             let babbling = faults.lasting().any(|it| *it == Fault::Babbling(id));
             if node.babbling != babbling {
@@ -430,11 +426,7 @@ impl CanBus {
                 Fault::BitRate(node, rates) if *node == id => Some(*rates),
                 _ => None,
             });
-            if !was_on && node.is_on() {
-                node.sequences_left = node.sequences_left.max(1);
-                node.listens_from = now;
-                node.may_send_at = now;
-            }
+            node.changed(now, was_on, rates);
         }
         let islands: Vec<IslandId> = topology.islands().collect();
         for island in islands {

@@ -165,6 +165,18 @@ impl Node {
         self.wrong_rates.unwrap_or(self.own_rates)
     }
 
+    /// What follows from being on the bus again, and from other bit rates: it listens from now on.
+    pub(super) fn changed(&mut self, now: Nanos, was_on: bool, rates: BitRates) {
+        if !was_on && self.is_on() {
+            self.sequences_left = self.sequences_left.max(1);
+            self.may_send_at = now;
+            self.listens_from = now;
+        }
+        if self.rates() != rates {
+            self.listens_from = now;
+        }
+    }
+
     /// Takes a frame to send.
     pub(super) fn accept(&mut self, frame: Frame) -> Result<Ticket, SendError> {
         if !self.powered || !self.started {
