@@ -26,6 +26,8 @@ mod bits;
 mod bits_tests;
 mod bus;
 #[cfg(test)]
+mod bus_properties;
+#[cfg(test)]
 mod bus_tests;
 mod error_state;
 mod event;
