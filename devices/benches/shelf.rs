@@ -2,7 +2,8 @@
 //! no timing.
 //!
 //! `cargo bench -p arraybench-devices --bench shelf [-- PART-OF-A-NAME]`. Each line: array, what is
-//! asked, requests a second, megabytes a second.
+//! asked, requests a second, megabytes a second, what CPU a gigabyte takes (which depends least on what else the
+//! machine does).
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ use devices::power::mix;
 use devices::shelf::{DiskTiming, Level, STORED_BYTES, Shelf, ShelfSettings};
 use devices::time::Nanos;
 use devices::virtio::{DeviceIo, F_VERSION_1, GuestMemory, VirtioDevice};
-use virtio_bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+};
+use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::mock::MockSplitQueue;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -36,14 +40,17 @@ const STATUS_OFFSET: u64 = 16;
 const BUFFERS: u64 = 0x1_0000;
 const MEMORY_BYTES: usize = 64 << 20;
 
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const NEXT: u16 = VRING_DESC_F_NEXT as u16;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const WRITE: u16 = VRING_DESC_F_WRITE as u16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 enum Ask {
-    Read = 0,
-    Write = 1,
-    Flush = 4,
+    Read = VIRTIO_BLK_T_IN,
+    Write = VIRTIO_BLK_T_OUT,
+    Flush = VIRTIO_BLK_T_FLUSH,
 }
 
 /// Requests of one kind.
@@ -242,12 +249,12 @@ impl Bench {
         }
     }
 
-    /// Plays a load for a while; how many requests that were, how long it took.
-    fn play(&mut self, load: &Load) -> (u64, Duration) {
+    /// Plays a load for a while; how many requests that were, how long it took, how much of that on a CPU.
+    fn play(&mut self, load: &Load) -> (u64, Duration, Duration) {
         self.prepare(load);
         let requests_in_volume = VOLUME_BYTES / load.bytes;
         let mut free: Vec<u16> = (0..load.depth).collect();
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), cpu());
         let mut asked = 0;
         // Whole passes where it goes on in sequence, so that everything is touched.
         let pass = if load.random {
@@ -275,7 +282,7 @@ impl Bench {
         if load.ask == Ask::Write && load.random {
             self.flush(&mut free);
         }
-        (asked, begin.elapsed())
+        (asked, begin.elapsed(), self::cpu().saturating_sub(cpu))
     }
 
     /// A flush in the first slot: its data goes unused.
@@ -284,6 +291,17 @@ impl Bench {
         self.offer(slot, Ask::Flush, 0);
         self.answered(free);
     }
+}
+
+/// The CPU time this process has used.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which ends with the last parenthesis: utime and stime are fields 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    // A hundredth of a second each, as Linux shows them.
+    Duration::from_millis(ticks * 10)
 }
 
 fn main() {
@@ -308,12 +326,16 @@ fn main() {
             if !name.contains(&wanted) {
                 continue;
             }
-            let (requests, took) = bench.play(load);
+            let (requests, took, cpu) = bench.play(load);
             let each = requests as f64 / took.as_secs_f64();
             let megabytes = each * load.bytes as f64 / 1e6;
+            let gigabytes = requests as f64 * load.bytes as f64 / 1e9;
+            let cpu = cpu.as_secs_f64() * 1e3 / gigabytes;
             #[expect(clippy::print_stdout, reason = "this is what the program is for")]
             {
-                println!("{name:<42} {each:>12.0} requests/s {megabytes:>10.0} MB/s");
+                println!(
+                    "{name:<42} {each:>9.0} requests/s {megabytes:>6.0} MB/s {cpu:>6.0} ms of CPU a GB"
+                );
             }
         }
     }

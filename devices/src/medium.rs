@@ -23,13 +23,20 @@ use crate::sparse::Sparse;
 const CHUNK: usize = 8 * 520;
 
 /// Part of a medium in memory, shared until it is written.
+///
+/// The count of those who share it lies beside the bytes, not before them: the counts of many chunks are in
+/// the processor's cache, the bytes are not, and a change of a count waits for its memory.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Chunk(Arc<[u8; CHUNK]>);
+#[expect(
+    clippy::redundant_allocation,
+    reason = "so that the count is not before the bytes"
+)]
+pub struct Chunk(Arc<Box<[u8; CHUNK]>>);
 
 impl Chunk {
     /// A chunk of these bytes.
     pub fn new(bytes: [u8; CHUNK]) -> Chunk {
-        Chunk(Arc::new(bytes))
+        Chunk(Arc::new(Box::new(bytes)))
     }
 
     /// A chunk of zeros.
@@ -39,12 +46,14 @@ impl Chunk {
 
     /// Whether nobody else has it.
     pub fn is_unshared(&mut self) -> bool {
-        Arc::get_mut(&mut self.0).is_some()
+        // There are no weak references, and who has it alone is the only one who could share it.
+        Arc::strong_count(&self.0) == 1
     }
 
     /// To write; copied before where it is shared.
     pub fn bytes_mut(&mut self) -> &mut [u8; CHUNK] {
-        Arc::make_mut(&mut self.0)
+        let bytes: &mut Box<_> = Arc::make_mut(&mut self.0);
+        bytes
     }
 }
 
@@ -70,9 +79,9 @@ impl Serialize for Chunk {
 
 impl<'de> Deserialize<'de> for Chunk {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = Arc::<[u8]>::deserialize(deserializer)?;
-        let whole = Arc::try_from(bytes).map_err(|_| D::Error::custom("a chunk of another length"));
-        whole.map(Chunk)
+        let bytes = Box::<[u8]>::deserialize(deserializer)?;
+        let whole = Box::try_from(bytes).map_err(|_| D::Error::custom("a chunk of another length"));
+        whole.map(|bytes| Chunk(Arc::new(bytes)))
     }
 }
 
@@ -254,18 +263,30 @@ impl Medium {
         }
     }
 
-    /// The same as a write of all its bytes at chunk `index`, but a medium in memory keeps the
-    /// chunk itself and gives the one it had for it. False, and nothing done, where it does not fit or the
-    /// medium is a file.
-    pub fn swap_chunk(&mut self, index: u64, chunk: &mut Chunk) -> bool {
+    /// The same as writes of all their bytes, one chunk behind the other from chunk `index` on; but a medium in
+    /// memory keeps the chunks themselves and gives those it had for them. False, and nothing done, where they do
+    /// not all fit or the medium is a file.
+    pub fn swap_chunks<'a>(
+        &mut self,
+        index: u64,
+        mut chunks: impl ExactSizeIterator<Item = &'a mut Chunk>,
+    ) -> bool {
         let end = index
-            .checked_add(1)
+            .checked_add(chunks.len() as u64)
             .and_then(|end| end.checked_mul(CHUNK as u64));
         let fits = end.is_some_and(|end| end <= self.length);
         match &mut self.store {
-            Store::Memory { chunks, blank } if fits => {
-                let place = chunks.get_or_insert_with(index, || blank.clone());
-                std::mem::swap(place, chunk);
+            Store::Memory {
+                chunks: own, blank, ..
+            } if fits => {
+                let mut index = index;
+                while chunks.len() > 0 {
+                    let places = own.places(index, chunks.len() as u64);
+                    index += places.len() as u64;
+                    for (place, chunk) in places.iter_mut().zip(&mut chunks) {
+                        std::mem::swap(place.get_or_insert_with(|| blank.clone()), chunk);
+                    }
+                }
                 true
             }
             _ => false,
@@ -449,6 +470,24 @@ mod tests {
         assert_eq!(read(&checkpoint, 4_000, 200), vec![1; 200]);
         assert_eq!(read(&medium, 4_050, 100), vec![2; 100]);
         assert_ne!(medium, checkpoint);
+    }
+
+    #[test]
+    fn chunks_change_places_over_the_border_of_a_leaf_or_not_at_all() {
+        let chunk = |byte| Chunk::new([byte; CHUNK]);
+        let mut medium = Medium::memory(520 * CHUNK as u64, 0xff);
+        medium.write(511 * CHUNK as u64, &[9; CHUNK]).unwrap();
+        let checkpoint = medium.clone();
+        let mut chunks = [chunk(1), chunk(2), chunk(3)];
+        assert!(medium.swap_chunks(510, chunks.iter_mut()));
+        assert_eq!(chunks.each_ref().map(|chunk| chunk[0]), [0xff, 9, 0xff]);
+        for (n, byte) in (510..513).zip(1..) {
+            assert_eq!(read(&medium, n * CHUNK as u64, CHUNK), [byte; CHUNK]);
+        }
+        assert_eq!(read(&checkpoint, 511 * CHUNK as u64, CHUNK), [9; CHUNK]);
+        assert!(!medium.swap_chunks(518, chunks.iter_mut()));
+        assert!(!medium.swap_chunks(u64::MAX, chunks.iter_mut()));
+        assert_eq!(read(&medium, 518 * CHUNK as u64, CHUNK), [0xff; CHUNK]);
     }
 
     #[test]

@@ -67,16 +67,34 @@ impl<T: Clone> Sparse<T> {
 
     /// A place that is to have a value, if it has none.
     pub(crate) fn place(&mut self, index: u64) -> &mut Option<T> {
-        let (leaf, place) = split(index);
+        let (_, place) = split(index);
+        let Leaf { places, used } = self.leaf(index);
+        used[place / 64] |= 1 << (place % 64);
+        &mut places[place]
+    }
+
+    /// The leaf of `index`, made where there is none.
+    fn leaf(&mut self, index: u64) -> &mut Leaf<T> {
+        let (leaf, _) = split(index);
         let leaf = self.leaves.entry(leaf).or_insert_with(|| {
             Arc::new(Leaf {
                 places: std::iter::repeat_with(|| None).take(LEAF).collect(),
                 used: [0; WORDS],
             })
         });
-        let Leaf { places, used } = Arc::make_mut(leaf);
-        used[place / 64] |= 1 << (place % 64);
-        &mut places[place]
+        Arc::make_mut(leaf)
+    }
+
+    /// Places from `index` on, at least one and at most so many, all of which are to have values. There are more
+    /// where these end.
+    pub(crate) fn places(&mut self, index: u64, most: u64) -> &mut [Option<T>] {
+        let (_, first) = split(index);
+        let count = usize::try_from(most).unwrap_or(LEAF).clamp(1, LEAF - first);
+        let Leaf { places, used } = self.leaf(index);
+        for place in first..first + count {
+            used[place / 64] |= 1 << (place % 64);
+        }
+        &mut places[first..first + count]
     }
 
     pub(crate) fn remove(&mut self, index: u64) -> Option<T> {

@@ -2,6 +2,10 @@
 //!
 //! `scripts/bench` runs it. Each line: figure, value, unit, target.
 
+mod measure;
+#[path = "measure/silence.rs"]
+mod silence;
+
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
@@ -13,39 +17,16 @@ use emulator::engine::{EngineChoice, Hardware, Reset, Stop};
 use emulator::rig::{Boot, Machine};
 use emulator::slot::{Face, Slot};
 use harness::play::Player;
-use harness::report::{Line, Sink, SinkError};
 use harness::runner::Engine;
 use harness::scenario::Scenario;
+use measure::{median, millis, report};
+use silence::Silence;
 
 const RUNS: usize = 15;
 /// mov dx, 0x3f8; mov al, 'A'; out dx, al; hlt; and to the end of the ROM what is never reached.
 const ROM: [u8; 16] = [
     0xba, 0xf8, 0x03, 0xb0, 0x41, 0xee, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4,
 ];
-
-struct Silence;
-
-impl Sink for Silence {
-    fn take(&mut self, _line: &Line) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
-
-fn report(figure: &str, value: f64, unit: &str, target: &str) {
-    #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-    {
-        println!("{figure:<52} {value:>12.1} {unit:<16} {target}");
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
 
 /// Scenarios on the AB-1, which both engines have.
 fn scenarios() -> Vec<Scenario> {

@@ -2,6 +2,10 @@
 //!
 //! `scripts/bench` runs it. Each line: figure, value, unit, target.
 
+mod measure;
+#[path = "measure/silence.rs"]
+mod silence;
+
 use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
@@ -11,40 +15,17 @@ use devices::power::Shape;
 use emulator::array::PowerDomain;
 use emulator::engine::EngineChoice;
 use harness::play::Player;
-use harness::report::{Line, Sink, SinkError};
 use harness::runner::{Engine, Shard, SweepPlan, bench};
 use harness::scenario::Scenario;
 use harness::stage::State;
+use measure::{median, millis, report};
+use silence::Silence;
 
 const RUNS: usize = 15;
-
-struct Silence;
-
-impl Sink for Silence {
-    fn take(&mut self, _line: &Line) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
 
 fn scenario(name: &str) -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
     Scenario::load(&path).unwrap_or_else(|error| panic!("{name}: {}", error.render(false)))
-}
-
-fn report(figure: &str, value: f64, unit: &str, target: &str) {
-    #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-    {
-        println!("{figure:<52} {value:>12.1} {unit:<16} {target}");
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 /// Steps of a scenario played to its end: wall milliseconds without building the array.

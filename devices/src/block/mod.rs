@@ -49,12 +49,28 @@ pub enum Request<'a> {
 pub trait Destination: fmt::Debug {
     /// Takes the bytes that come next; what has no room is dropped.
     fn append(&mut self, bytes: &[u8]);
+
+    /// Takes the first [`SECTOR_BYTES`] of every `stride` bytes: sectors with something between them.
+    fn append_sectors(&mut self, bytes: &[u8], stride: usize) {
+        for sector in bytes.chunks(stride) {
+            self.append(sector.get(..SECTOR_BYTES).unwrap_or(sector));
+        }
+    }
 }
 
 /// Where the sectors of a write come from, from first to last.
 pub trait Source: fmt::Debug {
     /// Fills `into` with the bytes that come next; where there are no more, with zeros.
     fn take(&mut self, into: &mut [u8]);
+
+    /// Fills the first [`SECTOR_BYTES`] of every `stride` bytes, and hands these on as soon as they are.
+    fn take_sectors(&mut self, into: &mut [u8], stride: usize, filled: &mut dyn FnMut(&mut [u8])) {
+        for place in into.chunks_mut(stride) {
+            let length = place.len().min(SECTOR_BYTES);
+            self.take(&mut place[..length]);
+            filled(place);
+        }
+    }
 }
 
 impl Destination for Vec<u8> {

@@ -287,6 +287,35 @@ proptest! {
     }
 }
 
+#[test]
+fn sectors_of_a_shelf_do_not_care_how_buffers_are_cut() {
+    let disks = (0..3).map(|_| Medium::memory(200 * 520, 0)).collect();
+    let mut shelf = Shelf::create(settings(), disks, Vec::new()).unwrap();
+    shelf.power_on(Nanos::ZERO, &mut Vec::new());
+    let mut device = BlockVirtio::<Shelf>::new(0);
+    let mut driver = TestDriver::new(&device);
+    let data: Vec<u8> = (0..27 * 512)
+        .map(|n: u32| (n * 7 / 8).to_le_bytes()[0])
+        .collect();
+    // Whole blocks in one piece and in two, and pieces of sectors.
+    let (first, rest) = data.split_at(4096 + 100);
+    let (second, third) = rest.split_at(412);
+    driver.add(0, &[&header(OUT, 8), first, second, third], &[1]);
+    driver.add(0, &[&header(IN, 8)], &[4096 + 100, 412, 18 * 512, 1]);
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        let mut core = &mut shelf;
+        driver.service(&mut device, &mut core);
+        driver.now = device.deadline(&core).unwrap_or(driver.now);
+        shelf.advance(driver.now, &mut driver.events);
+        answers.extend(driver.used(0));
+    }
+    answers.sort_by_key(|answer| answer.bytes.len());
+    assert_eq!(answers[0].bytes, [0]);
+    let read = answers[1].bytes.len() - 1;
+    assert_eq!(answers[1].bytes[..read], data[..read]);
+}
+
 fn settings() -> ShelfSettings {
     ShelfSettings {
         level: Level::Five,

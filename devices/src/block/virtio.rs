@@ -92,12 +92,38 @@ impl Destination for ChainWriter<'_> {
     fn append(&mut self, bytes: &[u8]) {
         self.write(bytes);
     }
+
+    fn append_sectors(&mut self, bytes: &[u8], stride: usize) {
+        let sectors = bytes.chunks(stride);
+        let room = self.whole(sectors.len() * SECTOR_BYTES);
+        for (sector, at) in sectors.zip((0..).step_by(SECTOR_BYTES)) {
+            let data = sector.get(..SECTOR_BYTES).unwrap_or(sector);
+            match room.as_ref().map(|room| room.subslice(at, data.len())) {
+                Some(Ok(place)) => place.copy_from(data),
+                _ => self.append(data),
+            }
+        }
+    }
 }
 
 impl Source for ChainReader<'_> {
     fn take(&mut self, into: &mut [u8]) {
         let there = self.read(into);
         into[there..].fill(0);
+    }
+
+    fn take_sectors(&mut self, into: &mut [u8], stride: usize, filled: &mut dyn FnMut(&mut [u8])) {
+        let places = into.chunks_mut(stride);
+        let there = self.whole(places.len() * SECTOR_BYTES);
+        for (place, at) in places.zip((0..).step_by(SECTOR_BYTES)) {
+            let length = place.len().min(SECTOR_BYTES);
+            let data = &mut place[..length];
+            match there.as_ref().map(|there| there.subslice(at, length)) {
+                Some(Ok(there)) => drop(there.copy_to(data)),
+                _ => self.take(data),
+            }
+            filled(place);
+        }
     }
 }
 

@@ -243,16 +243,30 @@ impl Shelf {
     ) {
         let mut sector = first;
         while sector < end {
-            let Place {
-                row,
-                offset,
-                column,
-            } = self.geometry.place(sector);
+            let place = self.geometry.place(sector);
+            let in_chunk = self.geometry.chunk_sectors - place.offset;
+            let next = end.min(sector + in_chunk);
+            self.read_chunk(place, sector, next, tally, found);
+            sector = next;
+        }
+    }
+
+    /// The same for sectors that are all in the chunk that `place` is in.
+    fn read_chunk(
+        &self,
+        place: Place,
+        first: u64,
+        end: u64,
+        tally: &mut Tally,
+        found: &mut dyn FnMut(Found<'_>),
+    ) {
+        let Place { row, column, .. } = place;
+        let slot = self.geometry.slot_of(row, column);
+        let mut sector = first;
+        while sector < end {
+            let offset = place.offset + (sector - first);
             let in_block = BLOCK_SECTORS - sector % BLOCK_SECTORS;
-            let in_chunk = self.geometry.chunk_sectors - offset;
-            let most = in_block.min(in_chunk).min(end - sector);
-            let (sectors, cached) = self.cache.find(sector, most);
-            let slot = self.geometry.slot_of(row, column);
+            let (sectors, cached) = self.cache.find(sector, in_block.min(end - sector));
             let stored = cached.or_else(|| self.read_member(slot, row, offset, sectors, tally));
             match stored {
                 Some(stored) => found(Found::Good(stored)),

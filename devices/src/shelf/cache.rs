@@ -33,9 +33,20 @@ impl Cache {
         self.leaving.find(sector, newer)
     }
 
-    /// Seals what comes next from `from` into so many sectors, all of one block.
+    /// Seals what comes next from `from` into so many sectors.
     pub(super) fn write(&mut self, sector: u64, sectors: u64, from: &mut dyn Source) {
-        self.dirty.write(sector, sectors, from, &mut self.pool);
+        let (mut next, end) = (sector, sector + sectors);
+        while next < end {
+            let (begun, left) = (next % BLOCK_SECTORS, end - next);
+            if begun == 0 && left >= BLOCK_SECTORS {
+                let blocks = left / BLOCK_SECTORS;
+                next += self.dirty.write_blocks(next, blocks, from, &mut self.pool);
+            } else {
+                let sectors = left.min(BLOCK_SECTORS - begun);
+                fill(self.dirty.make(next, sectors), from);
+                next += sectors;
+            }
+        }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -88,7 +99,8 @@ impl Sectors {
 
     /// See [`Cache::find`].
     fn find(&self, sector: u64, most: u64) -> (u64, Option<Part<'_>>) {
-        let Some(block) = self.blocks.get(sector / BLOCK_SECTORS) else {
+        let cached = || self.blocks.get(sector / BLOCK_SECTORS);
+        let Some(block) = (!self.is_empty()).then(cached).flatten() else {
             return (most, None);
         };
         let first = sector % BLOCK_SECTORS;
@@ -97,30 +109,37 @@ impl Sectors {
         (sectors, there.then(stored))
     }
 
-    /// See [`Cache::write`].
-    fn write(&mut self, sector: u64, sectors: u64, from: &mut dyn Source, pool: &mut Pool) {
-        let mut fill = |places: &mut [[u8; STORED_BYTES]]| {
-            for place in places {
-                from.take(&mut place[..SECTOR_BYTES]);
-                sector::seal(place);
-            }
-        };
-        if sectors < BLOCK_SECTORS {
-            return fill(self.make(sector, sectors));
+    /// Seals what comes next from `from` into whole blocks, at least one and at most so many; how many sectors
+    /// that were.
+    fn write_blocks(
+        &mut self,
+        sector: u64,
+        most: u64,
+        from: &mut dyn Source,
+        pool: &mut Pool,
+    ) -> u64 {
+        let places = self.blocks.places(sector / BLOCK_SECTORS, most);
+        for place in places.iter_mut() {
+            let (there, chunk) = match place.take() {
+                Some(block) => (block.there, Some(block.chunk)),
+                None => (0, None),
+            };
+            let own = chunk.and_then(|mut chunk| chunk.is_unshared().then_some(chunk));
+            self.count += u64::from(there.count_zeros());
+            *place = Some(Block {
+                there: u8::MAX,
+                chunk: own.unwrap_or_else(|| pool.take()),
+            });
         }
-        let place = self.blocks.place(sector / BLOCK_SECTORS);
-        let (there, chunk) = match place.take() {
-            Some(block) => (block.there, Some(block.chunk)),
-            None => (0, None),
-        };
-        let own = chunk.and_then(|mut chunk| chunk.is_unshared().then_some(chunk));
-        let mut chunk = own.unwrap_or_else(|| pool.take());
-        fill(chunk.bytes_mut().as_chunks_mut().0);
-        self.count += u64::from(there.count_zeros());
-        *place = Some(Block {
-            there: u8::MAX,
-            chunk,
-        });
+        // Whose they are is settled for all of them before the first is filled: that would have to wait for
+        // memory to have taken what is under way to it.
+        let chunks = places.iter_mut().flatten();
+        let chunks: Vec<_> = chunks.map(|block| block.chunk.bytes_mut()).collect();
+        let sectors = chunks.len() as u64 * BLOCK_SECTORS;
+        for chunk in chunks {
+            fill(chunk.as_chunks_mut().0, from);
+        }
+        sectors
     }
 
     /// Puts in sectors, all of one block.
@@ -179,6 +198,16 @@ impl Sectors {
             there.map(move |n| (number * BLOCK_SECTORS + n, stored(n)))
         })
     }
+}
+
+/// Seals what comes next from `from` into these sectors.
+fn fill(places: &mut [[u8; STORED_BYTES]], from: &mut dyn Source) {
+    let mut filled = |place: &mut [u8]| {
+        if let Some(place) = place.as_mut_array() {
+            sector::seal(place);
+        }
+    };
+    from.take_sectors(places.as_flattened_mut(), STORED_BYTES, &mut filled);
 }
 
 fn mask(first: u64, sectors: u64) -> u8 {

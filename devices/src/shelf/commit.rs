@@ -39,6 +39,9 @@ impl Rounds {
     }
 }
 
+/// Blocks that make a usual transaction: as many as a journal entry holds.
+const BATCH: usize = 16;
+
 /// New sectors of a column of a row.
 struct Change {
     place: Place,
@@ -48,6 +51,27 @@ struct Change {
 impl Change {
     fn end(&self) -> u64 {
         self.place.offset + self.stored.sectors()
+    }
+}
+
+/// Offsets within a row that a batch has new sectors of, so that their parity is new as well. The sectors of a
+/// batch are in order, so those of a row follow each other.
+struct Protected {
+    row: u64,
+    /// By offset.
+    seen: Vec<bool>,
+}
+
+impl Protected {
+    /// Whether an offset of a row is new.
+    fn insert(&mut self, row: u64, offset: u64) -> bool {
+        if self.row != row {
+            self.row = row;
+            self.seen.fill(false);
+        }
+        let place = usize::try_from(offset).unwrap_or(usize::MAX);
+        let seen = self.seen.get_mut(place);
+        seen.is_some_and(|seen| !std::mem::replace(seen, true))
     }
 }
 
@@ -112,22 +136,30 @@ impl Shelf {
             Level::One => (self.geometry.members, 0),
             Level::Five | Level::Six => (1, self.geometry.tolerates()),
         };
-        let (mut batch, mut places, mut room) =
-            (Vec::new(), BTreeSet::new(), journal::most_sectors());
+        let (mut batch, mut room) = (Vec::with_capacity(BATCH), journal::most_sectors());
+        let offsets = usize::try_from(self.geometry.chunk_sectors).unwrap_or(0);
+        let mut protected = Protected {
+            row: 0,
+            seen: vec![false; offsets],
+        };
         while let Some((sector, sectors)) = self.cache.leaving.first() {
             let mut fitting = 0;
             while fitting < sectors {
-                let Place { row, offset, .. } = self.geometry.place(sector + fitting);
-                let parity = if per_place > 0 && places.insert((row, offset)) {
-                    per_place
-                } else {
-                    0
-                };
-                let Some(left) = room.checked_sub(per_sector + parity) else {
+                let place = self.geometry.place(sector + fitting);
+                let in_chunk = self.geometry.chunk_sectors - place.offset;
+                let stretch = in_chunk.min(sectors - fitting);
+                let taken = (0..stretch).take_while(|n| {
+                    let new = per_place > 0 && protected.insert(place.row, place.offset + n);
+                    let needed = per_sector + if new { per_place } else { 0 };
+                    let left = room.checked_sub(needed);
+                    room = left.unwrap_or(room);
+                    left.is_some()
+                });
+                let taken = taken.count() as u64;
+                fitting += taken;
+                if taken < stretch {
                     break;
-                };
-                room = left;
-                fitting += 1;
+                }
             }
             if fitting > 0 {
                 let taken = self.cache.leaving.take(sector, fitting);
@@ -155,20 +187,22 @@ impl Shelf {
             }
         }
         let mut writes = Vec::with_capacity(changes.len());
-        for changes in changes.chunk_by(|a, b| a.place.row == b.place.row) {
-            let Some(Place { row, .. }) = changes.first().map(|change| change.place) else {
-                continue;
-            };
-            for (slot, role) in self.geometry.roles(row) {
-                let own = |change: &&Change| role == Role::Data(change.place.column);
-                for change in changes.iter().filter(own) {
-                    let (offset, stored) = (change.place.offset, change.stored.clone());
-                    self.plan_write(row, offset, slot, stored, &mut writes);
+        if matches!(self.geometry.level, Level::Five | Level::Six) {
+            for changes in changes.chunk_by(|a, b| a.place.row == b.place.row) {
+                if let Some(first) = changes.first() {
+                    self.plan_parity(first.place.row, changes, &mut writes);
                 }
             }
-            if matches!(self.geometry.level, Level::Five | Level::Six) {
-                self.plan_parity(row, changes, &mut writes);
+        }
+        for Change { place, stored } in changes {
+            let Place { row, offset, .. } = place;
+            let slot = self.geometry.slot_of(row, place.column);
+            if self.geometry.level == Level::One {
+                for mirror in (0..self.slots.len()).filter(|mirror| *mirror != slot) {
+                    self.plan_write(row, offset, mirror, stored.clone(), &mut writes);
+                }
             }
+            self.plan_write(row, offset, slot, stored, &mut writes);
         }
         writes.into_iter().collect()
     }

@@ -112,19 +112,27 @@ impl Drive {
 
     /// The same; chunks that are not needed any more go to `pool`.
     fn exchange(&mut self, run: Run, pool: &mut Pool) {
-        let mut sector = run.sector;
-        for mut piece in run.pieces {
-            let (block, sectors) = (sector / BLOCK_SECTORS, piece.sectors());
-            let aligned = sector.is_multiple_of(BLOCK_SECTORS);
-            let whole = piece.whole_chunk().filter(|_| aligned);
-            if self.dead || !whole.is_some_and(|chunk| self.medium.swap_chunk(block, chunk)) {
-                self.put_bytes(sector, &piece);
+        let Run { mut sector, pieces } = run;
+        // What the journal is made of comes from elsewhere, and is best made of what it had before.
+        let keep = sector >= DATA_SECTOR;
+        let mut pieces = pieces;
+        for pieces in pieces.chunk_by_mut(|a, b| a.is_whole_chunk() && b.is_whole_chunk()) {
+            let aligned =
+                sector.is_multiple_of(BLOCK_SECTORS) && pieces.iter().all(Part::is_whole_chunk);
+            let chunks = pieces.iter_mut().map(Part::chunk_mut);
+            let swapped =
+                aligned && !self.dead && self.medium.swap_chunks(sector / BLOCK_SECTORS, chunks);
+            for piece in pieces {
+                if !swapped {
+                    self.put_bytes(sector, piece);
+                }
+                sector += piece.sectors();
             }
-            // What the journal is made of comes from elsewhere, and is best made of what it had before.
-            if sector >= DATA_SECTOR {
-                pool.give(piece.into_chunk());
-            }
-            sector += sectors;
+        }
+        if keep {
+            pieces
+                .into_iter()
+                .for_each(|piece| pool.give(piece.into_chunk()));
         }
     }
 

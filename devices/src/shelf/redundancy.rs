@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::geometry::{Geometry, Level, Role};
 use super::gf;
-use super::sector::{self, Part, STORED_BLOCK_BYTES, STORED_BYTES, Stored};
+use super::sector::{self, Part, STORED_BYTES, Stored};
 use crate::medium::Chunk;
 
 /// As many sectors of every slot of a row, at the same offset, all good; `None` where they cannot
@@ -124,10 +124,11 @@ fn difference(a: &[u8], b: &[u8]) -> Stored {
 
 /// The weighted sum of good sectors, which are good. Of none it is none, which others add to as zeros.
 fn sum<'a>(terms: impl Iterator<Item = (&'a [u8], u8)>) -> Stored {
-    let mut total = [0; STORED_BLOCK_BYTES];
+    let mut chunk = Chunk::zeros();
+    let total = chunk.bytes_mut();
     let (mut length, mut weighted) = (0, false);
     for (image, weight) in terms {
-        gf::add_multiple(&mut total, image, weight);
+        gf::add_multiple(total, image, weight);
         length = image.len().max(length);
         weighted |= weight != 1;
     }
@@ -135,11 +136,7 @@ fn sum<'a>(terms: impl Iterator<Item = (&'a [u8], u8)>) -> Stored {
     if weighted {
         total.as_chunks_mut().0.iter_mut().for_each(sector::seal);
     }
-    Part::of(
-        Cow::Owned(Chunk::new(total)),
-        0,
-        (length / STORED_BYTES) as u64,
-    )
+    Part::of(Cow::Owned(chunk), 0, (length / STORED_BYTES) as u64)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::array::{Found, Shelf, Tally};
-use super::sector::BLOCK_SECTORS;
+use super::sector::STORED_BYTES;
 use super::status::Counters;
 use crate::block::{BlockCore, BlockError, Completion, Destination, Request, SECTOR_BYTES};
 use crate::event::DeviceEvent;
@@ -108,13 +108,7 @@ impl Shelf {
                     counters.write_requests += 1;
                     counters.write_bytes += bytes;
                 });
-                let mut next = sector;
-                while next < end {
-                    let in_block = BLOCK_SECTORS - next % BLOCK_SECTORS;
-                    let sectors = in_block.min(end - next);
-                    self.cache.write(next, sectors, from);
-                    next += sectors;
-                }
+                self.cache.write(sector, sectors, from);
                 if self.cache.bytes() > self.settings.cache_bytes {
                     return self.next_round();
                 }
@@ -145,7 +139,7 @@ impl Shelf {
     ) -> (Nanos, Result<(), BlockError>) {
         let (mut tally, mut recovered, mut lost) = (Tally::new(), Vec::new(), None);
         self.read_sectors(first, end, &mut tally, &mut |found| match found {
-            Found::Good(stored) => stored.data().for_each(|data| into.append(data)),
+            Found::Good(stored) => into.append_sectors(&stored, STORED_BYTES),
             Found::Recovered(sector, stored) => {
                 into.append(stored.first_data());
                 recovered.push((sector, stored));

@@ -83,9 +83,14 @@ impl<'a> Part<'a> {
         Some(later)
     }
 
-    /// The chunk, where this is all of it.
-    pub(super) fn whole_chunk(&mut self) -> Option<&mut Chunk> {
-        (self.sectors() == BLOCK_SECTORS).then(|| self.chunk.to_mut())
+    /// Whether this is all of its chunk.
+    pub(super) fn is_whole_chunk(&self) -> bool {
+        self.sectors() == BLOCK_SECTORS
+    }
+
+    /// The chunk that this is part of, to be exchanged.
+    pub(super) fn chunk_mut(&mut self) -> &mut Chunk {
+        self.chunk.to_mut()
     }
 
     /// The chunk that this is part of.
@@ -129,14 +134,14 @@ impl Stored {
 
     /// The sectors of a stretch of data, at most eight; the last one filled up with zeros.
     pub(super) fn seal(data: &[u8]) -> Stored {
-        let mut block = [0; STORED_BLOCK_BYTES];
+        let mut chunk = Chunk::zeros();
         let sectors = data.len().div_ceil(SECTOR_BYTES).max(1) as u64;
-        let (places, _) = block.as_chunks_mut();
+        let (places, _) = chunk.bytes_mut().as_chunks_mut();
         for (place, data) in places.iter_mut().zip(data.chunks(SECTOR_BYTES)) {
             place[..data.len()].copy_from_slice(data);
             seal(place);
         }
-        Part::of(Cow::Owned(Chunk::new(block)), 0, sectors)
+        Part::of(Cow::Owned(chunk), 0, sectors)
     }
 
     /// A sector that reads as bad: what is put where the right content is beyond recovery.
@@ -218,8 +223,8 @@ mod tests {
 
     #[test]
     fn parts_of_parts_stay_within() {
-        let mut stored = Stored::seal(&[1; 8 * SECTOR_BYTES]);
-        assert!(stored.whole_chunk().is_some());
+        let stored = Stored::seal(&[1; 8 * SECTOR_BYTES]);
+        assert!(stored.is_whole_chunk());
         let part = stored.slice(2, 4);
         assert_eq!((part.sectors(), part.slice(3, 9).sectors()), (4, 1));
         assert_eq!(

@@ -12,7 +12,7 @@ pub struct ChainReader<'a>(pub(super) Cursor<'a>);
 #[derive(Debug)]
 pub struct ChainWriter<'a>(pub(super) Cursor<'a>);
 
-impl ChainReader<'_> {
+impl<'a> ChainReader<'a> {
     /// Copies out what comes next; returns how many bytes there were.
     pub fn read(&mut self, into: &mut [u8]) -> usize {
         let mut done = 0;
@@ -26,9 +26,14 @@ impl ChainReader<'_> {
         }
         done
     }
+
+    /// The next so many bytes, where they are in one piece; then it goes on behind them.
+    pub(crate) fn whole(&mut self, bytes: usize) -> Option<VolatileSlice<'a>> {
+        self.0.whole(bytes)
+    }
 }
 
-impl ChainWriter<'_> {
+impl<'a> ChainWriter<'a> {
     /// Copies in what comes next; returns how many bytes had room.
     pub fn write(&mut self, from: &[u8]) -> usize {
         let mut done = 0;
@@ -43,6 +48,11 @@ impl ChainWriter<'_> {
             done += copied;
         }
         done
+    }
+
+    /// The place of the next so many bytes, where it is in one piece; then it goes on behind them.
+    pub(crate) fn whole(&mut self, bytes: usize) -> Option<VolatileSlice<'a>> {
+        self.0.whole(bytes)
     }
 }
 
@@ -95,6 +105,13 @@ impl<'a> Cursor<'a> {
     fn advance(&mut self, bytes: usize) {
         let rest = self.piece.take().and_then(|piece| piece.offset(bytes).ok());
         self.piece = rest.filter(|rest| !rest.is_empty());
+    }
+
+    /// The next so many bytes, where they are in one piece; then it goes on behind them.
+    fn whole(&mut self, bytes: usize) -> Option<VolatileSlice<'a>> {
+        let whole = self.piece()?.subslice(0, bytes).ok()?;
+        self.advance(bytes);
+        Some(whole)
     }
 
     fn look_up(&mut self) -> Option<VolatileSlice<'a>> {

@@ -5,9 +5,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
 
+use devices::virtio::F_VERSION_1;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
+use virtio_bindings::virtio_ring::{
+    VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_USED_F_NO_NOTIFY,
+};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -21,9 +26,12 @@ const HEADERS_AT: u64 = 0x4000;
 const DATA_AT: u64 = 0x10_0000;
 /// Data of all requests in flight.
 const DATA_BYTES: u64 = 32 << 20;
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
-const F_VERSION_1: u64 = 1 << 32;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const NEXT: u16 = VRING_DESC_F_NEXT as u16;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const WRITE: u16 = VRING_DESC_F_WRITE as u16;
+#[expect(clippy::cast_possible_truncation, reason = "a bit of a 16-bit field")]
+const NO_INTERRUPT: u16 = VRING_AVAIL_F_NO_INTERRUPT as u16;
 
 /// What to do again and again.
 #[derive(Clone, Copy)]
@@ -105,7 +113,7 @@ impl Client {
         let sectors = u64::from_le_bytes(capacity[..8].try_into().expect("eight bytes"));
         // Answers are polled for.
         memory
-            .write_obj(1_u16, GuestAddress(AVAIL_AT))
+            .write_obj(NO_INTERRUPT, GuestAddress(AVAIL_AT))
             .expect("in memory");
         Client {
             frontend,
@@ -172,7 +180,12 @@ impl Client {
             self.random % blocks
         };
         let header = HEADERS_AT + u64::from(slot) * 32;
-        self.write(header, u32::from(load.writes));
+        let kind = if load.writes {
+            VIRTIO_BLK_T_OUT
+        } else {
+            VIRTIO_BLK_T_IN
+        };
+        self.write(header, kind);
         self.write(header + 4, 0_u32);
         self.write(header + 8, block * u64::from(load.bytes) / 512);
         let data = DATA_AT + u64::from(slot) * u64::from(load.bytes);
@@ -202,7 +215,7 @@ impl Client {
             .expect("in memory");
         fence(Ordering::SeqCst);
         let flags: u16 = self.read(USED_AT);
-        if flags & 1 == 0 {
+        if u32::from(flags) & VRING_USED_F_NO_NOTIFY == 0 {
             self.kick.write(1).expect("a kick");
         }
     }

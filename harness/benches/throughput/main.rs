@@ -1,40 +1,36 @@
 //! How fast the RAID shelf is over vhost-user, beside qemu-storage-daemon, from the same client in the same run.
 //!
-//! `scripts/bench` runs it. Both serve 512 MiB: the shelf from memory, the daemon a file on tmpfs, in its
-//! usual and in its best setting. Rounds take turns, so that what else the machine does hits all.
+//! `scripts/bench` runs it; `cargo bench --bench throughput -- PART-OF-A-NAME` only some loads. Both serve
+//! 512 MiB that were written before: the shelf from memory, the daemon a file on tmpfs, in its usual and in its best
+//! setting. Rounds take turns, so that what else the machine does hits all. What a server takes of a CPU for what it
+//! moves depends less on that than how long it takes.
 
 mod client;
+#[path = "../measure/mod.rs"]
+mod measure;
+mod server;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use client::{Client, Load};
+use measure::{median, millis, report};
+use server::Server;
 
-const VOLUME_MIB: u64 = 512;
+const VOLUME: u64 = 512 << 20;
 const ROUNDS: usize = 7;
 /// How long one load runs in one round, about.
 const SPAN: Duration = Duration::from_millis(300);
+
+/// Fills the volume before anything is measured: what was never written is read and written otherwise.
+const FILL: Load = load("fill", true, true, 1 << 20, 4);
 
 const LOADS: [Load; 6] = [
     load("read 4 KiB, anywhere, 1 at a time", false, false, 4096, 1),
     load("read 4 KiB, anywhere, 32 at a time", false, false, 4096, 32),
     load("write 4 KiB, anywhere, 1 at a time", true, false, 4096, 1),
     load("write 4 KiB, anywhere, 32 at a time", true, false, 4096, 32),
-    load(
-        "read 1 MiB, one after the other, 4 at a time",
-        false,
-        true,
-        1 << 20,
-        4,
-    ),
-    load(
-        "write 1 MiB, one after the other, 4 at a time",
-        true,
-        true,
-        1 << 20,
-        4,
-    ),
+    load("read 1 MiB in order, 4 at a time", false, true, 1 << 20, 4),
+    load("write 1 MiB in order, 4 at a time", true, true, 1 << 20, 4),
 ];
 
 const fn load(name: &'static str, writes: bool, sequential: bool, bytes: u32, depth: u16) -> Load {
@@ -47,161 +43,108 @@ const fn load(name: &'static str, writes: bool, sequential: bool, bytes: u32, de
     }
 }
 
-/// A back-end at work.
-struct Server {
-    name: &'static str,
-    child: Child,
-    socket: PathBuf,
+/// What one server did of one load.
+#[derive(Default)]
+struct Done {
+    /// Requests a second, of each round.
+    rates: Vec<f64>,
+    requests: u64,
+    cpu: Duration,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Done {
+    fn round(&mut self, server: &Server, load: Load) {
+        let mut client = Client::connect(&server.socket);
+        let trial = Instant::now();
+        let few = u64::from(load.depth) * 8;
+        client.run(load, few);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "how many requests about fill the span"
+        )]
+        let count = (few as f64 * SPAN.as_secs_f64() / trial.elapsed().as_secs_f64()) as u64;
+        let count = count.clamp(few, 2_000_000);
+        let (cpu, begin) = (server.cpu(), Instant::now());
+        client.run(load, count);
+        self.rates.push(of(count) / begin.elapsed().as_secs_f64());
+        self.cpu += server.cpu().saturating_sub(cpu);
+        self.requests += count;
+        client.leave();
     }
 }
 
-fn start(name: &'static str, socket: PathBuf, mut command: Command) -> Server {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-    let patience = Instant::now();
-    while !socket.exists() {
-        assert!(
-            patience.elapsed() < Duration::from_secs(20),
-            "{name} does not listen"
-        );
-        std::thread::yield_now();
-    }
-    Server {
-        name,
-        child,
-        socket,
-    }
-}
-
-fn socket_in(folder: &Path, name: &str) -> PathBuf {
-    // The daemon's options end at a comma.
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    folder.join(letters.collect::<String>())
-}
-
-fn shelf(name: &'static str, folder: &Path, level: &str, members: u64, poll_us: u32) -> Server {
-    let socket = socket_in(folder, name);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_arraybench"));
-    // A member has a superblock and a journal besides.
-    let member = VOLUME_MIB / if level == "5" { members - 1 } else { members } + 16;
-    command
-        .args([
-            "device",
-            "raid",
-            "--level",
-            level,
-            "--members",
-            &members.to_string(),
-        ])
-        .args(["--memory", &format!("{member}MiB"), "--cache", "64MiB"])
-        .args(["--poll-us", &poll_us.to_string(), "--socket"])
-        .arg(&socket);
-    start(name, socket, command)
-}
-
-fn daemon(name: &'static str, folder: &Path, best: bool) -> Option<Server> {
-    let found = Command::new("qemu-storage-daemon")
-        .arg("--version")
-        .output();
-    found.ok()?;
-    let file = Path::new("/dev/shm").join(format!("arraybench-{}-{best}", std::process::id()));
-    let image = std::fs::File::create(&file).ok()?;
-    // Blocks that exist, as those of the shelf do after its first pass.
-    for _ in 0..VOLUME_MIB {
-        std::io::Write::write_all(&mut &image, &vec![0x5a; 1 << 20]).ok()?;
-    }
-    let socket = socket_in(folder, name);
-    let options = if best {
-        ",aio=native,cache.direct=on"
-    } else {
-        ""
-    };
-    let thread = if best { ",iothread=io" } else { "" };
-    let mut command = Command::new("qemu-storage-daemon");
-    command
-        .args(["--object", "iothread,id=io"])
-        .arg("--blockdev")
-        .arg(format!(
-            "file,node-name=disk,filename={}{options}",
-            file.display()
-        ))
-        .arg("--export")
-        .arg(format!(
-            "vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=1,\
-             addr.type=unix,addr.path={}{thread}",
-            socket.display()
-        ));
-    let server = start(name, socket, command);
-    // Gone when the daemon is.
-    let _ = std::fs::remove_file(&file);
-    Some(server)
-}
-
-/// Requests a second.
-fn rate(client: &mut Client, load: Load) -> f64 {
-    let trial = Instant::now();
-    let few = u64::from(load.depth) * 8;
-    client.run(load, few);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "how many requests about fill the span"
-    )]
-    let count = (few as f64 * SPAN.as_secs_f64() / trial.elapsed().as_secs_f64()) as u64;
-    let count = count.clamp(few, 2_000_000);
-    let begin = Instant::now();
-    client.run(load, count);
-    #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-    let done = count as f64;
-    done / begin.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+#[expect(clippy::cast_precision_loss, reason = "a count of requests")]
+fn of(count: u64) -> f64 {
+    count as f64
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
 fn main() {
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let wanted = wanted.unwrap_or_default();
     let folder = std::env::temp_dir().join(format!("arraybench-throughput-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for sockets");
+    let shelf = |name, shape, poll_us| Server::shelf(name, &folder, shape, VOLUME, poll_us);
     let mut servers = vec![
-        shelf("shelf, RAID 0", &folder, "0", 1, 0),
-        shelf("shelf, RAID 0, polling", &folder, "0", 1, 100),
+        shelf("shelf, RAID 0", (0, 1), 0),
+        shelf("shelf, RAID 0, polling", (0, 1), 100),
     ];
-    servers.extend(daemon("daemon, as it comes", &folder, false));
-    servers.extend(daemon("daemon, at its best", &folder, true));
-    servers.push(shelf("shelf, RAID 5 of three", &folder, "5", 3, 100));
-    if servers.len() < 5 {
+    servers.extend(Server::daemon(
+        "daemon, as it comes",
+        &folder,
+        VOLUME,
+        false,
+    ));
+    servers.extend(Server::daemon("daemon, at its best", &folder, VOLUME, true));
+    let compared = servers.len();
+    servers.push(shelf("shelf, RAID 5 of three", (5, 3), 100));
+    if compared < 4 {
         println!("qemu-storage-daemon is not here: nothing to compare with (Debian: qemu-utils)");
     }
-    for load in LOADS {
+    for server in &servers {
+        let mut client = Client::connect(&server.socket);
+        client.run(FILL, VOLUME / u64::from(FILL.bytes) + 1);
+        client.leave();
+    }
+    for load in LOADS.iter().filter(|load| load.name.contains(&wanted)) {
         println!("{}", load.name);
-        let mut rates = vec![Vec::new(); servers.len()];
+        let mut all: Vec<Done> = servers.iter().map(|_| Done::default()).collect();
         for _ in 0..ROUNDS {
-            for (server, rates) in servers.iter().zip(&mut rates) {
-                let mut client = Client::connect(&server.socket);
-                rates.push(rate(&mut client, load));
-                client.leave();
+            for (server, done) in servers.iter().zip(&mut all) {
+                done.round(server, *load);
             }
         }
-        for (server, rates) in servers.iter().zip(rates) {
+        let mut medians = Vec::new();
+        for (
+            server,
+            Done {
+                rates,
+                requests,
+                cpu,
+            },
+        ) in servers.iter().zip(all)
+        {
+            let best = rates.iter().copied().fold(0.0, f64::max);
             let rate = median(rates);
-            let gigabytes = rate * f64::from(load.bytes) / 1e9;
+            let gigabytes = |requests: f64| requests * f64::from(load.bytes) / 1e9;
             println!(
-                "  {:<24} {rate:>12.0} requests/s {gigabytes:>8.2} GB/s",
-                server.name
+                "  {:<24} {rate:>9.0} requests/s (best {best:>9.0}) {:>6.2} GB/s {:>5.0} ms of CPU a GB",
+                server.name,
+                gigabytes(rate),
+                millis(cpu) / gigabytes(of(requests)),
+            );
+            medians.push(rate);
+        }
+        if compared == 4 {
+            let best = |rates: &[f64]| rates.iter().copied().fold(0.0, f64::max);
+            let ratio = best(&medians[..2]) / best(&medians[2..4]);
+            report(
+                "  shelf, RAID 0, of the daemon",
+                ratio * 100.0,
+                "%",
+                ">= 100",
             );
         }
     }
