@@ -163,3 +163,27 @@ fn four_the_bench_could_not_do_its_part() {
         "/proc/x cannot be made",
     );
 }
+
+#[test]
+fn a_qemu_that_is_too_old_is_refused_before_any_board_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, old) = (folder.path().join("text"), folder.path().join("old-qemu"));
+    fs::write(&text, "#!/bin/sh\necho QEMU emulator version 7.2.22\n").unwrap();
+    // Written by another process: nobody whom another test starts has it open then.
+    let mut install = Command::new("install");
+    install.args(["-m", "755"]).args([&text, &old]);
+    assert!(install.status().unwrap().success());
+    let output = Command::new(env!("CARGO_BIN_EXE_arraybench"))
+        .args(["run", "single-normal-boot", "--engine", "qemu"])
+        .env("ARRAYBENCH_QEMU", &old)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    // As one line, however it was wrapped.
+    let told = told.split_whitespace().collect::<String>();
+    for part in ["7.2.22", "old-qemu", "10.2.0ornewer", "scripts/setup--qemu"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}

@@ -150,7 +150,8 @@ impl PortVirtio {
         self.starved = false;
         while let Some(frame) = core.arrived(io.now, self.port) {
             if self.hears(frame) {
-                let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
+                let spare = self.spare.take_if(|_| io.runs(RECEIVE));
+                let Some(chain) = spare.or_else(|| io.take(RECEIVE)) else {
                     self.starved = true;
                     return;
                 };

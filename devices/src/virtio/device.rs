@@ -125,10 +125,7 @@ impl<'a> DeviceIo<'a> {
         if self.needs_reset {
             return None;
         }
-        let ring = self.queues.get_mut(queue)?;
-        if !ring.ready() {
-            return None;
-        }
+        let ring = self.queues.get_mut(queue).filter(|it| it.ready())?;
         let left_over = self.ledger.as_mut().and_then(|it| it.left_over(queue));
         let taken = match left_over {
             Some(head) => Chain::again(ring, self.memory, head).map(Some),
@@ -151,6 +148,11 @@ impl<'a> DeviceIo<'a> {
                 None
             }
         }
+    }
+
+    /// Whether the driver runs queue `queue`. While it does not, nothing may be taken from it or given back.
+    pub fn runs(&self, queue: usize) -> bool {
+        self.queues.get(queue).is_some_and(Queue::ready)
     }
 
     /// Returns a request to the driver: `written` bytes were put into its writable part.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::kvm::KvmEngine;
@@ -40,8 +41,8 @@ pub enum EngineChoice {
         installation: Arc<Installation>,
         /// What it executes guest code with.
         accelerator: Accelerator,
-        /// Where a debugger finds the board in slot 0, and next to it the others: a TCP port of this machine.
-        debug_port: Option<u16>,
+        /// Whether debuggers may look into boards.
+        debugging: Option<Debugging>,
     },
     /// One engine, and others for some boards.
     Mixed {
@@ -50,6 +51,15 @@ pub enum EngineChoice {
         /// By controller slot.
         boards: BTreeMap<usize, EngineChoice>,
     },
+}
+
+/// Debuggers are let in.
+#[derive(Clone, Debug)]
+pub struct Debugging {
+    /// Where a debugger finds the board in slot 0, and next to it the others: a TCP port of this machine.
+    pub port: u16,
+    /// Nobody waits any more for a board that a debugger has: it halts for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl EngineChoice {
@@ -74,15 +84,28 @@ impl EngineChoice {
         }
     }
 
-    /// Lets debuggers find the board in slot 0 at that TCP port of this machine and the others at those after
-    /// it, as far as they are on QEMU.
-    pub fn debug_at(&mut self, port: u16) {
+    /// Lets debuggers look into boards, as far as they are on QEMU.
+    pub fn let_in(&mut self, debuggers: &Debugging) {
         match self {
             EngineChoice::Kvm => {}
-            EngineChoice::Qemu { debug_port, .. } => *debug_port = Some(port),
+            EngineChoice::Qemu { debugging, .. } => *debugging = Some(debuggers.clone()),
             EngineChoice::Mixed { usual, boards } => {
-                usual.debug_at(port);
-                boards.values_mut().for_each(|board| board.debug_at(port));
+                let boards = boards.values_mut();
+                let all = std::iter::once(usual.as_mut()).chain(boards);
+                all.for_each(|engine| engine.let_in(debuggers));
+            }
+        }
+    }
+
+    /// Whether debuggers may look into boards.
+    pub fn debugging(&self) -> Option<&Debugging> {
+        match self {
+            EngineChoice::Kvm => None,
+            EngineChoice::Qemu { debugging, .. } => debugging.as_ref(),
+            EngineChoice::Mixed { usual, boards } => {
+                let mut boards = boards.values();
+                let usual = usual.debugging();
+                usual.or_else(|| boards.find_map(EngineChoice::debugging))
             }
         }
     }
@@ -99,7 +122,7 @@ impl EngineChoice {
             EngineChoice::Kvm => EngineChoice::Qemu {
                 installation: Arc::new(Installation::find()?),
                 accelerator: Accelerator::Tcg,
-                debug_port: None,
+                debugging: None,
             },
             EngineChoice::Qemu { .. } => self.clone(),
             EngineChoice::Mixed { usual, boards } => {
@@ -132,14 +155,18 @@ impl EngineChoice {
             EngineChoice::Qemu {
                 installation,
                 accelerator,
-                debug_port,
+                debugging,
             } => {
                 let slot = u16::try_from(hardware.slot).unwrap_or(u16::MAX);
-                let debug_port = debug_port.and_then(|first| first.checked_add(slot));
+                let debugging = debugging.as_ref().and_then(|it| {
+                    let port = it.port.checked_add(slot)?;
+                    let leave = Arc::clone(&it.leave);
+                    Some(Debugging { port, leave })
+                });
                 Box::new(QemuEngine::new(
                     Arc::clone(installation),
                     *accelerator,
-                    debug_port,
+                    debugging,
                     hardware.clone(),
                 )?)
             }

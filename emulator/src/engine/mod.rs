@@ -12,7 +12,7 @@ use devices::virtio::GuestMemory;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::choice::{EngineChoice, Hardware};
+pub use self::choice::{Debugging, EngineChoice, Hardware};
 use crate::slot::Slot;
 
 mod choice;

@@ -15,7 +15,7 @@ fn each_engine(check: impl Fn(&str, &mut dyn FnMut(u32) -> (Box<dyn Engine>, Vec
     let qemu = EngineChoice::Qemu {
         installation: Arc::new(installation),
         accelerator: Accelerator::Tcg,
-        debug_port: None,
+        debugging: None,
     };
     for choice in [EngineChoice::Kvm, qemu] {
         let name = choice.to_string();

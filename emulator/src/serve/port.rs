@@ -2,6 +2,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use devices::event::DeviceEvent;
+use devices::network;
 use devices::time::Nanos;
 use devices::virtio::GuestMemory;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VRING_AVAIL_F_NO_INTERRUPT};
@@ -16,6 +17,9 @@ use crate::vhost_user::{Connection, Lost, Waiting};
 
 /// How long a front-end may take from the first byte of a message to the last, or to take an answer.
 const PATIENCE: Nanos = Nanos::from_secs(1);
+
+/// QEMU's network cards have rings no smaller, and the protocol has no word for how large they may be.
+const NETWORK_QUEUE_SIZE: u16 = 256;
 
 /// One socket, and the front-end that is connected there.
 #[derive(Debug)]
@@ -118,9 +122,15 @@ impl Port {
         }
         let mut face = hardware.with(self.number, Show { wants_notify: true });
         face.features |= 1 << VIRTIO_RING_F_EVENT_IDX;
+        if face.device_id == network::DEVICE_ID {
+            for size in &mut face.queue_sizes {
+                *size = NETWORK_QUEUE_SIZE.max(*size);
+            }
+        }
         self.slot.fit(face.clone());
         match Connection::new(socket, face, None) {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                connection.expect_pauses();
                 self.connection = Some(connection);
                 self.told_broken = false;
                 news.push("front-end-connected".to_owned());
@@ -328,11 +338,14 @@ impl Port {
         wanted && self.has_news()
     }
 
-    /// Takes nothing new from a queue.
-    pub(super) fn hold_back(&mut self, queue: usize) {
-        if let Some(queue) = self.slot.queues.get_mut(queue) {
-            queue.set_ready(false);
-        }
+    /// Takes nothing new from a queue. False: it does not run.
+    pub(super) fn hold_back(&mut self, queue: usize) -> bool {
+        let queue = self.slot.queues.get_mut(queue);
+        let Some(queue) = queue.filter(|it| it.ready()) else {
+            return false;
+        };
+        queue.set_ready(false);
+        true
     }
 
     /// Requests of a queue without an answer.

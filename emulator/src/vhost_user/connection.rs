@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use devices::virtio::{GuestMemory, Ledger};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
-use vhost::vhost_user::BackendReqHandler;
+use vhost::vhost_user::{BackendReqHandler, VhostUserBackendReqHandlerMut};
 
 use super::hole;
 use super::inflight::Inflight;
@@ -67,6 +67,11 @@ impl Connection {
             Some(_) => MemorySource::Owned,
             None => MemorySource::Shared,
         };
+        // A board's QEMU lives no longer than its devices, and has them keep what they took.
+        let inflight = match source {
+            MemorySource::Owned => None,
+            MemorySource::Shared => Inflight::private(&face.queue_sizes).map(Some)?,
+        };
         let session = Arc::new(Mutex::new(Session::new(face, source)));
         let handler = BackendReqHandler::from_stream(socket.try_clone()?, Arc::clone(&session));
         Ok(Connection {
@@ -77,12 +82,12 @@ impl Connection {
             kicks: Vec::new(),
             memory: owned.unwrap_or_default(),
             mapped: None,
-            inflight: None,
+            inflight,
         })
     }
 
-    /// Expects that the front-end stops all rings now and then and goes on where it was, as QEMU does while a
-    /// debugger has its machine. Otherwise stopping all of them is a reset.
+    /// Expects that the front-end stops all rings now and then and goes on where it was, as QEMU does while its machine
+    /// is stopped. Otherwise stopping all of them is a reset.
     pub fn expect_pauses(&mut self) {
         self.session().pauses = true;
     }
@@ -105,8 +110,11 @@ impl Connection {
         if self.notices.is_none() {
             self.notices = handed_over(&self.socket);
         }
-        self.session().note_progress(slot);
-        let handled = self.handler.handle_request();
+        self.session().note_progress(slot, self.inflight.as_ref());
+        let handled = match self.enabled_early() {
+            true => Ok(()),
+            false => self.handler.handle_request(),
+        };
         // Nothing here panics while it holds the lock; the crate asks for a mutex.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mapped) = session.memory() {
@@ -123,6 +131,22 @@ impl Connection {
             what: error.to_string(),
             orderly: matches!(error, vhost::vhost_user::Error::Disconnected),
         })
+    }
+
+    /// Whether the next message enabled a ring before features were set, and was handled.
+    fn enabled_early(&self) -> bool {
+        let mut session = self.session();
+        if session.has_features() {
+            return false;
+        }
+        // What cannot be taken is the crate's to tell.
+        let taken = message::take_enable(&self.socket, session.acknowledges());
+        let Ok(Some((queue, enable))) = taken else {
+            return false;
+        };
+        // A queue that there is not has nothing to enable.
+        let _ = session.set_vring_enable(queue, enable);
+        true
     }
 
     /// Where the driver notifies its queues: (queue, descriptor).

@@ -4,6 +4,9 @@
 //! The front-end keeps the memory, and hands it to the back-end that comes after one that was lost. That one puts the
 //! half-done last batch right, and answers what was in flight, in the order in which it came. Every
 //! request is so answered exactly once, however the back-end ended.
+//!
+//! Where the front-end keeps none, the back-end has some of its own ([`Inflight::private`]): it says what a ring that
+//! stops has taken and not answered.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -42,6 +45,19 @@ pub(super) struct Inflight {
     _guarded: Guarded,
     queues: Vec<Tracked>,
     descriptors: u16,
+    /// It goes with this back-end: whatever a ring finds in it when it starts is of an earlier driver.
+    private: bool,
+}
+
+/// What a ring had when it stopped.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    /// Numbers and heads of requests without an answer, in order.
+    requests: Vec<(u64, u16)>,
+    /// Those of them that the device has yet to take.
+    left_over: VecDeque<u16>,
+    /// The number of the next request.
+    counter: u64,
 }
 
 /// One queue of it.
@@ -102,22 +118,30 @@ impl Inflight {
             region,
             _guarded: guarded,
             descriptors: told.queue_size,
+            private: false,
         })
+    }
+
+    /// Memory of our own for queues of these sizes, for a front-end that keeps none.
+    pub(super) fn private(queue_sizes: &[u16]) -> Result<Inflight> {
+        let queues = u16::try_from(queue_sizes.len()).map_err(|_| Error::InvalidParam)?;
+        let descriptors = queue_sizes.iter().copied().max().unwrap_or(0);
+        let (made, file) = make(&VhostUserInflight::new(0, 0, queues, descriptors))?;
+        let mut inflight = Inflight::map(&made, file)?;
+        inflight.private = true;
+        Ok(inflight)
     }
 
     /// A queue starts whose used ring is at `used_index`. What is left over from the back-end before will be taken
     /// first; returns how many requests that is.
     pub(super) fn start(&mut self, queue: usize, used_index: u16) -> Option<u16> {
         let at = self.queues.get(queue)?.at;
-        let heads = if self.get::<u16>(at + VERSION) == CURRENT {
-            self.finish_batch(at, used_index);
-            self.in_flight(at)
-        } else {
-            self.put(at + DESCRIPTORS, self.descriptors);
-            self.put(at + USED_INDEX, used_index);
-            self.put(at + VERSION, CURRENT);
-            Vec::new()
-        };
+        if self.private || self.get::<u16>(at + VERSION) != CURRENT {
+            self.begin(queue, used_index, &Held::default());
+            return (!self.private).then_some(0);
+        }
+        self.finish_batch(at, used_index);
+        let heads = self.in_flight(at);
         let tracked = self.queues.get_mut(queue)?;
         tracked.running = true;
         tracked.counter = heads
@@ -127,12 +151,65 @@ impl Inflight {
         u16::try_from(tracked.left_over.len()).ok()
     }
 
-    /// A queue stops.
-    pub(super) fn stop(&mut self, queue: usize) {
-        if let Some(tracked) = self.queues.get_mut(queue) {
-            tracked.running = false;
-            tracked.left_over.clear();
+    /// A queue goes on that stopped with `held`: the device still has what it took.
+    pub(super) fn go_on(&mut self, queue: usize, used_index: u16, held: &Held) {
+        self.begin(queue, used_index, held);
+    }
+
+    /// A queue stops. Returns what it leaves.
+    pub(super) fn stop(&mut self, queue: usize) -> Held {
+        let Some(tracked) = self.queues.get_mut(queue).filter(|it| it.running) else {
+            return Held::default();
+        };
+        tracked.running = false;
+        let (at, counter) = (tracked.at, tracked.counter);
+        let left_over = std::mem::take(&mut tracked.left_over);
+        Held {
+            requests: self.in_flight(at),
+            left_over,
+            counter,
         }
+    }
+
+    /// How many entries of the available ring were taken last and have no answer, if everything before them has one: a
+    /// ring that starts so far back takes exactly those again. Otherwise none.
+    pub(super) fn unanswered(&self, queue: usize) -> u16 {
+        let tracked = self.queues.get(queue).filter(|it| it.running);
+        let Some(tracked) = tracked else {
+            return 0;
+        };
+        let requests = self.in_flight(tracked.at);
+        let first = requests.first().map_or(0, |(counter, _)| *counter);
+        match first.wrapping_add(requests.len() as u64) == tracked.counter {
+            true => u16::try_from(requests.len()).unwrap_or(0),
+            false => 0,
+        }
+    }
+
+    /// Notes `held` and nothing else for a queue that runs from now on.
+    fn begin(&mut self, queue: usize, used_index: u16, held: &Held) {
+        let Some(tracked) = self.queues.get_mut(queue) else {
+            return;
+        };
+        tracked.running = true;
+        tracked.counter = held.counter;
+        tracked.left_over.clone_from(&held.left_over);
+        let at = tracked.at;
+        for head in 0..self.descriptors {
+            if let Some(descriptor) = self.descriptor(at, head) {
+                self.put(descriptor + IN_FLIGHT, 0_u8);
+            }
+        }
+        for (counter, head) in &held.requests {
+            if let Some(descriptor) = self.descriptor(at, *head) {
+                self.put(descriptor + COUNTER, *counter);
+                self.put(descriptor + IN_FLIGHT, 1_u8);
+            }
+        }
+        self.put(at + DESCRIPTORS, self.descriptors);
+        self.put(at + USED_INDEX, used_index);
+        fence(Ordering::SeqCst);
+        self.put(at + VERSION, CURRENT);
     }
 
     /// The back-end before was lost between the used ring and its notes: whatever the ring has more than was noted

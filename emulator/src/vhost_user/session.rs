@@ -17,7 +17,7 @@ use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueState, QueueT};
 
-use super::inflight::{self, Inflight};
+use super::inflight::{self, Held, Inflight};
 use super::memory::{Mapped, MemorySource, Table};
 use crate::slot::{Face, Slot};
 
@@ -28,7 +28,7 @@ const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     size: u16,
-    /// Index of the next available entry: where to begin, and while it runs how far the device is.
+    /// Index of the next available entry: where to begin, and while it runs where the next start is to begin.
     base: u16,
     /// Descriptor table, available ring, used ring: guest-physical.
     addresses: Option<[u64; 3]>,
@@ -37,8 +37,18 @@ pub(super) struct Ring {
     enabled: bool,
     /// It was handed to the device.
     running: bool,
-    /// As it was when it last stopped: addresses, how far the device was, and all the rest.
-    stopped: Option<([u64; 3], u16, QueueState)>,
+    stopped: Option<Stopped>,
+}
+
+/// A ring as it was when it last stopped.
+#[derive(Debug)]
+struct Stopped {
+    addresses: [u64; 3],
+    /// The base that was handed back.
+    base: u16,
+    state: QueueState,
+    /// What the device has of it.
+    held: Held,
 }
 
 impl Ring {
@@ -46,11 +56,19 @@ impl Ring {
         self.enabled && self.kick.is_some() && self.addresses.is_some()
     }
 
-    /// The ring as it was, if it only paused: a driver that begins anew begins at 0.
-    fn as_it_was(&self) -> Option<Queue> {
-        let (addresses, base, state) = self.stopped?;
-        let same = self.addresses == Some(addresses) && self.base == base && base != 0;
-        Queue::try_from(state).ok().filter(|_| same)
+    /// Whether it is to go on where it stopped.
+    fn goes_on(&self) -> bool {
+        let stopped = self.stopped.as_ref();
+        stopped.is_some_and(|it| self.addresses == Some(it.addresses) && self.base == it.base)
+    }
+
+    /// The queue as it was, and what the device has of it, if it is to go on there.
+    fn as_it_was(&mut self) -> Option<(Queue, Held)> {
+        let goes_on = self.goes_on();
+        let stopped = self.stopped.take().filter(|_| goes_on)?;
+        let mut queue = Queue::try_from(stopped.state).ok()?;
+        queue.set_ready(true);
+        Some((queue, stopped.held))
     }
 
     /// Tells the driver that there may be answers.
@@ -75,7 +93,7 @@ pub(super) struct Session {
     config_writes: Vec<(u64, Vec<u8>)>,
     /// A reset of the device that left its rings alone so far.
     reset: bool,
-    /// The front-end stops all rings now and then and goes on where it was, as QEMU does for a debugger.
+    /// The front-end stops all rings now and then and goes on where it was, as QEMU does when its machine stops.
     pub(super) pauses: bool,
     /// All rings are stopped, and it is not known whether for a pause.
     paused: bool,
@@ -110,16 +128,23 @@ impl Session {
         self.table.mapped.as_ref()
     }
 
+    /// Whether the driver's features are known.
+    pub(super) fn has_features(&self) -> bool {
+        self.features != 0
+    }
+
     /// Whether the front-end answers notices.
     pub(super) fn acknowledges(&self) -> bool {
         self.protocol_features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0
     }
 
-    /// Notes how far the device is with its rings: the front-end may ask.
-    pub(super) fn note_progress(&mut self, slot: &Slot) {
-        for (ring, queue) in self.rings.iter_mut().zip(&slot.queues) {
+    /// Notes how far the device is with its rings: the front-end may ask. A ring that starts there takes what has no
+    /// answer again.
+    pub(super) fn note_progress(&mut self, slot: &Slot, inflight: Option<&Inflight>) {
+        for (index, (ring, queue)) in self.rings.iter_mut().zip(&slot.queues).enumerate() {
             if ring.running {
-                ring.base = queue.next_avail();
+                let unanswered = inflight.map_or(0, |it| it.unanswered(index));
+                ring.base = queue.next_avail().wrapping_sub(unanswered);
             }
         }
     }
@@ -142,7 +167,8 @@ impl Session {
             .filter(|ring| ring.wanted() && !ring.running);
         if let (true, Some(first)) = (self.paused, starts.next()) {
             self.paused = false;
-            if first.as_it_was().is_none() {
+            // A driver that begins anew begins at 0.
+            if first.base == 0 || !first.goes_on() {
                 slot.reset();
                 self.rings.iter_mut().for_each(|ring| ring.stopped = None);
             }
@@ -151,9 +177,11 @@ impl Session {
         for (index, (ring, queue)) in self.rings.iter_mut().zip(&mut slot.queues).enumerate() {
             if ring.wanted() && !ring.running {
                 ring.running = true;
-                if let Some(as_it_was) = ring.as_it_was() {
+                if let Some((as_it_was, held)) = ring.as_it_was() {
                     *queue = as_it_was;
-                    ring.stopped = None;
+                    if let Some(inflight) = &mut inflight {
+                        inflight.go_on(index, queue.next_used(), &held);
+                    }
                     continue;
                 }
                 start(ring, queue, memory, !slot.face.wants_notify);
@@ -169,13 +197,16 @@ impl Session {
                 ring.tell();
             } else if !ring.wanted() && ring.running {
                 ring.running = false;
+                let held = inflight.as_mut().map(|it| it.stop(index));
                 if let (true, Some(addresses)) = (self.pauses, ring.addresses) {
-                    ring.stopped = Some((addresses, ring.base, queue.state()));
+                    ring.stopped = Some(Stopped {
+                        addresses,
+                        base: ring.base,
+                        state: queue.state(),
+                        held: held.unwrap_or_default(),
+                    });
                 }
                 queue.set_ready(false);
-                if let Some(inflight) = &mut inflight {
-                    inflight.stop(index);
-                }
             }
         }
         let runs = self.rings.iter().any(|ring| ring.running);
@@ -247,9 +278,10 @@ impl VhostUserBackendReqHandlerMut for Session {
     fn reset_device(&mut self) -> Result<()> {
         for ring in &mut self.rings {
             (ring.enabled, ring.running) = (false, false);
+            ring.stopped = None;
         }
         self.features = 0;
-        self.reset = true;
+        (self.reset, self.paused) = (true, false);
         Ok(())
     }
 

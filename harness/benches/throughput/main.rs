@@ -1,11 +1,13 @@
 //! How fast the RAID shelf is over vhost-user, beside qemu-storage-daemon, from the same client in the same run.
 //!
-//! `scripts/bench` runs it; `cargo bench --bench throughput -- PART-OF-A-NAME` only some loads. Both serve
+//! `scripts/bench` runs it; `cargo bench --bench throughput -- PART-OF-A-NAME` only some loads, `guest` those of a
+//! Linux inside. Both serve
 //! 512 MiB that were written before: the shelf from memory, the daemon a file on tmpfs, in its usual and in its best
 //! setting. Rounds take turns, so that what else the machine does hits all. What a server takes of a CPU for what it
 //! moves depends less on that than how long it takes.
 
 mod client;
+mod guest;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod server;
@@ -147,6 +149,10 @@ fn main() {
                 ">= 100",
             );
         }
+    }
+    if compared == 4 && (wanted.is_empty() || "guest".contains(&wanted)) {
+        let all: Vec<&Server> = servers.iter().collect();
+        guest::compare(&all[..2], &all[2..4]);
     }
     drop(servers);
     let _ = std::fs::remove_dir_all(&folder);

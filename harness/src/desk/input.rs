@@ -2,6 +2,8 @@
 //! signals that end a session in order.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{
     Receiver, RecvError, RecvTimeoutError, Sender, SyncSender, channel, sync_channel,
 };
@@ -42,12 +44,23 @@ pub(super) struct Inputs {
     before: Option<Termios>,
 }
 
+/// The signals that end a session.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// Sets `leave` when a signal ends the session, whatever it does at that moment.
+pub(super) fn tell_of_signals(leave: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(leave))?;
+    }
+    Ok(())
+}
+
 impl Inputs {
     pub(super) fn open() -> io::Result<Inputs> {
         // A line is taken only when the one before was dealt with, so that a signal waits for no
         // more than that.
         let (sender, events) = sync_channel(0);
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals = Signals::new(SIGNALS)?;
         let leave = sender.clone();
         // Both threads end with the process: nothing ends one that reads a terminal.
         thread::spawn(move || {

@@ -51,11 +51,16 @@ pub fn run(request: &BootRequest, engine: &EngineChoice) -> Result<(), BenchErro
             )?)
         }
     };
-    let mut session = Session::open(request, engine)?;
-    let mut inputs = Inputs::open().map_err(|source| BenchError::Host {
+    let unread = |source| BenchError::Host {
         what: "lines cannot be read".to_owned(),
         source,
-    })?;
+    };
+    if let Some(debugging) = engine.debugging() {
+        // A board that a debugger has may never come back to hear that the operator leaves.
+        input::tell_of_signals(&debugging.leave).map_err(unread)?;
+    }
+    let mut session = Session::open(request, engine)?;
+    let mut inputs = Inputs::open().map_err(unread)?;
     say(&mut inputs, &format!("{}\n{}", session.greeting(), help()));
     if let Some(text) = debugger {
         say(&mut inputs, &text);

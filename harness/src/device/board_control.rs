@@ -6,13 +6,11 @@ use devices::board_control::{
 use devices::event::DeviceEvent;
 use devices::midplane::Midplane;
 use devices::time::Nanos;
-use emulator::array::EventKind;
 use emulator::serve::Hardware;
 use emulator::service::Visit;
 
 use super::serving::calendar_s;
-use super::unknown;
-use crate::stage::describe;
+use super::{line, unknown};
 
 /// One slot of a chassis of its own.
 #[derive(Debug)]
@@ -56,8 +54,7 @@ impl Hardware for BoardControl {
     }
 
     fn heard(&mut self, now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>) {
-        let lines = events.drain(..).map(EventKind::Device);
-        news.extend(lines.filter_map(|it| describe(&it)));
+        news.extend(events.drain(..).filter_map(line));
         if let Some(kind) = self.board.take_reset_request() {
             // Whoever has the virtual machine can do it; the board is told as if it had been done.
             news.push(format!("reset-requested kind={kind:?}").to_lowercase());

@@ -6,12 +6,10 @@ use std::os::fd::BorrowedFd;
 use devices::console::{Console as Terminal, ConsoleVirtio};
 use devices::event::DeviceEvent;
 use devices::time::Nanos;
-use emulator::array::EventKind;
 use emulator::serve::Hardware;
 use emulator::service::Visit;
 
-use super::unknown;
-use crate::stage::describe;
+use super::{line, unknown};
 
 /// The console and its port.
 #[derive(Debug)]
@@ -51,12 +49,7 @@ impl Hardware for Console {
     }
 
     fn heard(&mut self, _now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>) {
-        for event in events.drain(..) {
-            // Lines are shown as they are, with the prompts between them.
-            if !matches!(event, DeviceEvent::ConsoleLine(_)) {
-                news.extend(describe(&EventKind::Device(event)));
-            }
-        }
+        news.extend(events.drain(..).filter_map(line));
         if self.terminal.printed() > self.shown {
             let text = self.terminal.output_since(self.shown);
             self.shown = self.terminal.printed();

@@ -4,15 +4,14 @@ use devices::event::DeviceEvent;
 use devices::flash::{Fault, FlashChip, FlashPart, Geometry, SpiBus, VirtioSpi};
 use devices::power::{OperationKind, Shape};
 use devices::time::Nanos;
-use emulator::array::{EventKind, flash_timings};
+use emulator::array::flash_timings;
 use emulator::rig::{Bytes, Timings};
 use emulator::serve::Hardware;
 use emulator::service::Visit;
 
 use super::cuts::{self, Cuts, Order, order};
 use super::file::DiskFile;
-use super::{DeviceError, unknown};
-use crate::stage::describe;
+use super::{DeviceError, line, unknown};
 
 const KINDS: [OperationKind; 2] = [OperationKind::Program, OperationKind::Erase];
 
@@ -172,7 +171,7 @@ impl Hardware for Flash {
                 self.lose_power(now, shape, news);
                 news.push(cuts::told(Some(operation.kind), shape));
             }
-            news.extend(describe(&EventKind::Device(event)));
+            news.extend(line(event));
         }
     }
 

@@ -6,13 +6,11 @@ use devices::block::BlockVirtio;
 use devices::event::DeviceEvent;
 use devices::service_media::ServiceMedia;
 use devices::time::Nanos;
-use emulator::array::EventKind;
 use emulator::serve::Hardware;
 use emulator::service::Visit;
 
-use super::{DeviceError, unknown};
+use super::{DeviceError, line, unknown};
 use crate::files::{LARGEST_FIRMWARE_BYTES, read_binary};
-use crate::stage::describe;
 
 /// The slot and its port.
 #[derive(Debug)]
@@ -57,8 +55,7 @@ impl Hardware for Media {
     }
 
     fn heard(&mut self, _now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>) {
-        let lines = events.drain(..).map(EventKind::Device);
-        news.extend(lines.filter_map(|it| describe(&it)));
+        news.extend(events.drain(..).filter_map(line));
     }
 
     fn command(

@@ -29,7 +29,11 @@ pub use panel::Panel;
 pub use raid::{Disk, Raid, RaidPlan};
 pub use serving::{Serving, serve};
 
+use devices::event::DeviceEvent;
+use emulator::array::EventKind;
 use thiserror::Error;
+
+use crate::stage::describe;
 
 /// A device cannot be served.
 #[derive(Debug, Error)]
@@ -51,6 +55,11 @@ pub enum DeviceError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+/// What people are told of an event.
+fn line(event: DeviceEvent) -> Option<String> {
+    describe(&EventKind::Device(event))
 }
 
 /// The answer to what is no command.

@@ -3,12 +3,10 @@
 use devices::event::DeviceEvent;
 use devices::network::{PortSettings, PortVirtio, Segment};
 use devices::time::Nanos;
-use emulator::array::EventKind;
 use emulator::serve::Hardware;
 use emulator::service::Visit;
 
-use super::unknown;
-use crate::stage::describe;
+use super::{line, unknown};
 
 /// The segment and its ports.
 #[derive(Debug)]
@@ -62,8 +60,7 @@ impl Hardware for Network {
     }
 
     fn heard(&mut self, _now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>) {
-        let lines = events.drain(..).map(EventKind::Device);
-        news.extend(lines.filter_map(|it| describe(&it)));
+        news.extend(events.drain(..).filter_map(line));
     }
 
     fn command(

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use devices::event::DeviceEvent;
 use devices::panel::{Framebuffer, HEIGHT, PanelVirtio, WIDTH};
 use devices::time::Nanos;
-use emulator::array::EventKind;
 use emulator::serve::Hardware;
 use emulator::service::Visit;
 
-use super::unknown;
+use super::{line, unknown};
 use crate::golden::Panel as Picture;
-use crate::stage::describe;
 
 /// The panel, its port, and where its picture goes.
 #[derive(Debug)]
@@ -65,8 +63,7 @@ impl Hardware for Panel {
     }
 
     fn heard(&mut self, _now: Nanos, events: &mut Vec<DeviceEvent>, news: &mut Vec<String>) {
-        let lines = events.drain(..).map(EventKind::Device);
-        news.extend(lines.filter_map(|it| describe(&it)));
+        news.extend(events.drain(..).filter_map(line));
         if self.glass.flushes() != self.drawn {
             self.drawn = self.glass.flushes();
             match self.draw() {

@@ -9,15 +9,14 @@ use devices::medium::Medium;
 use devices::power::{OperationKind, Shape};
 use devices::shelf::{DiskTiming, Level, Shelf, ShelfSettings, ShelfState};
 use devices::time::Nanos;
-use emulator::array::{ARRAY_ID, EventKind, disk_timing};
+use emulator::array::{ARRAY_ID, disk_timing};
 use emulator::rig::{Bytes, RaidLevel, Timings};
 use emulator::serve::{Hardware, Pace};
 use emulator::service::Visit;
 
 use super::cuts::{self, Cuts, Order, order};
 use super::file::{DiskFile, FileKind};
-use super::{DeviceError, unknown};
-use crate::stage::describe;
+use super::{DeviceError, line, unknown};
 
 const KINDS: [OperationKind; 2] = [OperationKind::MemberWrite, OperationKind::Flush];
 /// The port of whoever puts the shelf away, which no front-end has.
@@ -302,10 +301,6 @@ impl Hardware for Raid {
             }
         }
     }
-}
-
-fn line(event: DeviceEvent) -> Option<String> {
-    describe(&EventKind::Device(event))
 }
 
 fn medium(

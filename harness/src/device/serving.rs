@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use devices::block;
+use devices::network;
 use devices::time::Nanos;
 use emulator::serve::{Control, Hardware, Pace, Place, PlaceError, Port, Server, Settings};
 use emulator::service::Show;
@@ -40,8 +41,20 @@ fn attachment(face: &Face, socket: &str) -> String {
              --disk vhost_user=true,socket={socket},num_queues=1,queue_size=128\n"
         );
     }
+    let mut own = String::new();
+    if face.device_id == network::DEVICE_ID {
+        // QEMU's card has an address of its own, and the port hears no other than its own.
+        let address = face.config.iter().take(6).map(|byte| format!("{byte:02x}"));
+        let address = address.collect::<Vec<_>>().join(":");
+        own = format!(
+            "qemu, its card:   -object memory-backend-memfd,id=m,size=512M,share=on \
+             -machine q35,memory-backend=m -m 512M \
+             -chardev socket,id=c0,path={socket} -netdev vhost-user,id=n0,chardev=c0 \
+             -device virtio-net-pci,netdev=n0,mac={address}\n"
+        );
+    }
     // Most devices have no front-end of their own in QEMU, and are the same through the general one.
-    format!(
+    own + &format!(
         "qemu:             -object memory-backend-memfd,id=m,size=512M,share=on \
          -machine microvm,memory-backend=m -m 512M -global virtio-mmio.force-legacy=false \
          -chardev socket,id=c0,path={socket} \
@@ -110,7 +123,10 @@ pub fn serve(
     let began = Instant::now();
     let clock = || Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let mut tell = |line: &str| {
-        let _ = writeln!(std::io::stderr(), "{line}");
+        // What a console prints is on the output, with the prompts between its lines.
+        if !line.starts_with("| ") {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
     };
     let settings = Settings {
         pace: serving.pace,

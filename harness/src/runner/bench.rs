@@ -1,5 +1,7 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use emulator::engine::Debugging;
 use emulator::rig::Rig;
 use thiserror::Error;
 
@@ -106,6 +108,7 @@ pub fn bench(engines: &Engines) -> Result<Box<dyn Bench>, BenchError> {
 /// This machine has no such engine.
 pub fn debugged_bench(engines: &Engines, port: u16) -> Result<Box<dyn Bench>, BenchError> {
     let mut choice = engines.choose()?;
-    choice.debug_at(port);
+    let leave = Arc::default();
+    choice.let_in(&Debugging { port, leave });
     Ok(Box::new(LocalBench::new(choice)))
 }

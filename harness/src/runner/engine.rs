@@ -91,9 +91,11 @@ fn kvm_here() -> Result<EngineChoice, String> {
 
 fn qemu(accelerator: Accelerator) -> Result<EngineChoice, String> {
     let installation = Installation::find().map_err(|missing| missing.to_string())?;
+    let fit = installation.fit_for_boards();
+    fit.map_err(|missing| missing.to_string())?;
     Ok(EngineChoice::Qemu {
         installation: Arc::new(installation),
         accelerator,
-        debug_port: None,
+        debugging: None,
     })
 }

@@ -39,6 +39,8 @@ pub(crate) struct Guest {
     pub(crate) memory: GuestMemoryMmap,
     pub(crate) queues: Vec<Queue>,
     inflight: Option<(VhostUserInflight, File)>,
+    /// Whether the front-end keeps memory for what is in flight, where the back-end can use it.
+    pub(crate) tracks: bool,
 }
 
 pub(crate) struct Queue {
@@ -80,11 +82,21 @@ impl Guest {
             memory: GuestMemoryMmap::from_ranges_with_files(whole).unwrap(),
             queues: (0..queues as u64).map(queue).collect(),
             inflight: None,
+            tracks: true,
         }
     }
 
     /// Connects, as after a start of the machine or a loss of the back-end; returns the connection.
     pub(crate) fn connect(&mut self, socket: &Path) -> Frontend {
+        let mut frontend = self.negotiate(socket);
+        for number in 0..self.queues.len() {
+            self.start(&mut frontend, number);
+        }
+        frontend
+    }
+
+    /// The same, up to the rings.
+    pub(crate) fn negotiate(&mut self, socket: &Path) -> Frontend {
         let stream = UnixStream::connect(socket).unwrap();
         let mut frontend = Frontend::from_stream(stream, self.queues.len() as u64);
         frontend.set_owner().unwrap();
@@ -96,11 +108,8 @@ impl Guest {
         frontend.set_features(features & !EVENT_IDX).unwrap();
         assert_eq!(frontend.get_queue_num().unwrap(), self.queues.len() as u64);
         self.share(&frontend);
-        if offered.contains(VhostUserProtocolFeatures::INFLIGHT_SHMFD) {
+        if self.tracks && offered.contains(VhostUserProtocolFeatures::INFLIGHT_SHMFD) {
             self.track(&mut frontend);
-        }
-        for number in 0..self.queues.len() {
-            self.start(&mut frontend, number);
         }
         frontend
     }
@@ -126,19 +135,38 @@ impl Guest {
         frontend.set_inflight_fd(told, file.as_raw_fd()).unwrap();
     }
 
+    /// Starts a ring as QEMU does when its back-end was lost: what is answered is all it knows.
     pub(crate) fn start(&mut self, frontend: &mut Frontend, number: usize) {
+        self.start_at(frontend, number, self.used_index(number));
+    }
+
+    /// Stops a ring as QEMU does when its machine stops; where it is to begin again.
+    pub(crate) fn stop(&mut self, frontend: &mut Frontend, number: usize) -> u16 {
+        frontend.set_vring_enable(number, false).unwrap();
+        u16::try_from(frontend.get_vring_base(number).unwrap()).unwrap()
+    }
+
+    pub(crate) fn start_at(&mut self, frontend: &mut Frontend, number: usize, base: u16) {
         let queue = &self.queues[number];
         frontend.set_vring_num(number, queue.size).unwrap();
         frontend
             .set_vring_addr(number, &self.addresses(number))
             .unwrap();
-        // As QEMU does when its back-end was lost: what is answered is all it knows.
-        frontend
-            .set_vring_base(number, self.used_index(number))
-            .unwrap();
+        frontend.set_vring_base(number, base).unwrap();
         frontend.set_vring_call(number, &queue.call).unwrap();
         frontend.set_vring_kick(number, &queue.kick).unwrap();
         frontend.set_vring_enable(number, true).unwrap();
+    }
+
+    /// A driver begins anew: all indices are 0.
+    pub(crate) fn forget_rings(&mut self) {
+        for queue in &mut self.queues {
+            (queue.available, queue.used) = (0, 0);
+        }
+        for at in self.queues.iter().map(|queue| queue.at) {
+            self.put(at + AVAILABLE, 0_u32);
+            self.put(at + USED, 0_u32);
+        }
     }
 
     pub(crate) fn addresses(&self, number: usize) -> VringConfigData {

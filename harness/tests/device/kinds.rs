@@ -1,11 +1,12 @@
 //! Every kind but the shelf.
 
 use std::fs;
+use std::io::BufRead;
 
 use crate::client::{BLOCK, BUFFERS, Disk, Guest, Part};
 use crate::server::{Server, alone, arraybench};
 
-fn out(at: u64, length: usize) -> Part {
+pub(crate) fn out(at: u64, length: usize) -> Part {
     Part {
         at,
         length,
@@ -13,7 +14,7 @@ fn out(at: u64, length: usize) -> Part {
     }
 }
 
-fn room(at: u64, length: usize) -> Part {
+pub(crate) fn room(at: u64, length: usize) -> Part {
     Part {
         at,
         length,
@@ -132,9 +133,13 @@ fn a_console_is_this_terminal() {
     let mut server = Server::start(folder.path(), "console");
     let mut guest = Guest::new(2, 64);
     let _frontend = guest.connect(&server.socket());
+    let mut events = server.events();
     guest.write(BUFFERS, b"hello\n> ");
     guest.submit(1, 0, &[out(BUFFERS, 8)]);
     assert_eq!(guest.wait(1, 1), [(0, 0)]);
+    let mut line = String::new();
+    events.read_line(&mut line).unwrap();
+    assert_eq!(line, "| hello\n");
     guest.submit(0, 0, &[room(BUFFERS + 0x100, 64)]);
     assert_eq!(server.control("type reboot now"), "ok");
     assert_eq!(guest.wait(0, 1), [(0, 11)]);
@@ -143,7 +148,8 @@ fn a_console_is_this_terminal() {
     server.type_line("by hand");
     assert_eq!(guest.wait(0, 1), [(0, 8)]);
     assert_eq!(server.heard(8), "hello\n> ");
-    server.end();
+    let told = server.end();
+    assert!(!told.contains("hello"), "it is on the output: {told}");
 }
 
 #[test]

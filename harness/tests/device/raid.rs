@@ -106,6 +106,7 @@ fn a_stopped_queue_has_answered_everything_it_took() {
         let base = frontend.get_vring_base(0).unwrap();
         // What was taken is answered; the rest waits on the ring.
         assert_eq!(u32::from(disk.guest.used_index(0)), base);
+        assert_eq!(disk.guest.in_flight(), 0);
         disk.guest.start(&mut frontend, 0);
         let answers = disk.take(16);
         assert_eq!(answers.len(), 16);

@@ -1,13 +1,19 @@
 //! The command, served in a folder of its own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// After so long nothing comes any more.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `arraybench device …`, running.
 pub(crate) struct Server {
-    child: Child,
+    /// Gone when it ended.
+    child: Option<Child>,
     output: BufReader<ChildStdout>,
     folder: PathBuf,
     /// What it said at its start.
@@ -48,7 +54,7 @@ impl Server {
             }
         }
         Server {
-            child,
+            child: Some(child),
             output,
             folder: folder.to_path_buf(),
             said,
@@ -76,15 +82,27 @@ impl Server {
         last
     }
 
+    /// Lines of the control socket about what happens from now on.
+    pub(crate) fn events(&self) -> BufReader<UnixStream> {
+        let mut control = UnixStream::connect(self.folder.join("c")).unwrap();
+        control.set_read_timeout(Some(PATIENCE)).unwrap();
+        control.write_all(b"events\n").unwrap();
+        let mut control = BufReader::new(control);
+        let mut answer = String::new();
+        control.read_line(&mut answer).unwrap();
+        assert_eq!(answer, "ok\n");
+        control
+    }
+
     /// Kills it without a warning; what it told of what happened.
     pub(crate) fn kill(mut self) -> String {
-        self.child.kill().unwrap();
+        self.child().kill().unwrap();
         self.ended().1
     }
 
     /// Ends it in good order.
-    pub(crate) fn end(self) -> String {
-        let id = i32::try_from(self.child.id()).unwrap();
+    pub(crate) fn end(mut self) -> String {
+        let id = i32::try_from(self.child().id()).unwrap();
         let pid = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let (output, told) = self.ended();
@@ -100,17 +118,31 @@ impl Server {
     }
 
     pub(crate) fn type_line(&mut self, line: &str) {
-        use std::io::Write;
-        let keyboard = self.child.stdin.as_mut().unwrap();
+        let keyboard = self.child().stdin.as_mut().unwrap();
         // At once: what comes in two pieces may be read in two.
         let line = format!("{line}\n");
         keyboard.write_all(line.as_bytes()).unwrap();
     }
 
-    fn ended(self) -> (Output, String) {
-        let output = self.child.wait_with_output().unwrap();
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
+    }
+
+    fn ended(mut self) -> (Output, String) {
+        let child = self.child.take().unwrap();
+        let output = child.wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!told.contains("panicked"), "{told}");
         (output, told)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind.
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

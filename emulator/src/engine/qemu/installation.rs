@@ -144,6 +144,13 @@ pub enum Missing {
         /// Why it cannot be used.
         trouble: Trouble,
     },
+    /// It works, and most devices do not attach to it.
+    Old {
+        /// Who named it.
+        origin: Origin,
+        /// What it says it is.
+        version: Version,
+    },
     /// It was unpacked, and does not work.
     Broken {
         /// The unpacked folder.
@@ -168,6 +175,11 @@ impl Missing {
                 "{VARIABLE} names {}, neither a QEMU nor an unpacked one: {trouble}",
                 path.display()
             ),
+            Missing::Old { origin, version } => format!(
+                "QEMU {version} at {origin}; network and disks attach to it, but board control, flash, \
+                 console and panel only to {} or newer",
+                Version::ANY_VIRTIO_ID
+            ),
             Missing::Broken { path, trouble } => {
                 format!("{} does not work: {trouble}", path.display())
             }
@@ -183,7 +195,7 @@ impl Missing {
     /// The command that mends it.
     pub fn remedy(&self) -> String {
         match self {
-            Missing::Named { .. } => format!("unset {VARIABLE}; {SETUP}"),
+            Missing::Named { .. } | Missing::Old { .. } => format!("unset {VARIABLE}; {SETUP}"),
             Missing::Broken { path, .. } => format!("rm -r {}; {SETUP}", path.display()),
             Missing::Nowhere { .. } => SETUP.to_owned(),
         }
@@ -347,6 +359,20 @@ impl Installation {
         self.version >= Version::ANY_VIRTIO_ID
     }
 
+    /// Whether every device of a board can be attached to it.
+    ///
+    /// # Errors
+    /// It is too old.
+    pub fn fit_for_boards(&self) -> Result<(), Missing> {
+        match self.supports_any_virtio_id() {
+            true => Ok(()),
+            false => Err(Missing::Old {
+                origin: self.origin.clone(),
+                version: self.version,
+            }),
+        }
+    }
+
     /// Where it was found, for people.
     pub fn origin(&self) -> &Origin {
         &self.origin
@@ -435,6 +461,12 @@ mod tests {
             };
             let found = Installation::find_in(&places).unwrap();
             assert_eq!(found.supports_any_virtio_id(), any, "{version}");
+            let told = found.fit_for_boards().map_err(|it| it.to_string());
+            assert_eq!(told.is_ok(), any, "{version}");
+            let told = told.err().unwrap_or_default();
+            for part in [version, "ARRAYBENCH_QEMU", "10.2.0 or newer; mend"] {
+                assert!(any || told.contains(part), "{told}");
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::rom::Rom;
 use super::running::Running;
 use super::{answers, cannot};
 use crate::engine::ram::Ram;
-use crate::engine::{Counters, Engine, EngineError, Hardware, Reset, SavedEngine, Stop};
+use crate::engine::{Counters, Debugging, Engine, EngineError, Hardware, Reset, SavedEngine, Stop};
 use crate::slot::Slot;
 use crate::vhost_user::Connection;
 
@@ -19,7 +19,7 @@ use crate::vhost_user::Connection;
 pub struct QemuEngine {
     installation: Arc<Installation>,
     accelerator: Accelerator,
-    debug_port: Option<u16>,
+    debugging: Option<Debugging>,
     hardware: Hardware,
     running: Option<Running>,
     rom: Rom,
@@ -44,7 +44,7 @@ impl QemuEngine {
     pub fn new(
         installation: Arc<Installation>,
         accelerator: Accelerator,
-        debug_port: Option<u16>,
+        debugging: Option<Debugging>,
         hardware: Hardware,
     ) -> Result<QemuEngine, EngineError> {
         let beyond = (!hardware.machine.runs_freely()).then_some(answers::PLACE);
@@ -52,7 +52,7 @@ impl QemuEngine {
         Ok(QemuEngine {
             installation,
             accelerator,
-            debug_port,
+            debugging,
             running: None,
             rom: Rom::new(&hardware.rom)?,
             hardware,
@@ -81,11 +81,11 @@ impl Engine for QemuEngine {
             return Ok(Stop::Halted);
         };
         // Whoever debugs a board may look at it for as long as he likes.
-        let hang_limit = match self.debug_port {
-            None => self.hardware.hang_limit,
-            Some(_) => Duration::MAX,
+        let (hang_limit, leave) = match &self.debugging {
+            None => (self.hardware.hang_limit, None),
+            Some(debugging) => (Duration::MAX, Some(debugging.leave.as_ref())),
         };
-        let stop = running.run(slots, self.ram.memory(), hang_limit)?;
+        let stop = running.run(slots, self.ram.memory(), hang_limit, leave)?;
         self.count(&stop);
         Ok(stop)
     }
@@ -122,7 +122,7 @@ impl Engine for QemuEngine {
         self.counters.resets += 1;
         let board = Board {
             accelerator: self.accelerator,
-            debug_port: self.debug_port,
+            debug_port: self.debugging.as_ref().map(|it| it.port),
             hardware: &self.hardware,
             ram: &self.ram_file,
             rom: self.rom.file(),
@@ -139,7 +139,7 @@ impl Engine for QemuEngine {
                     .map_err(cannot("be connected with"))?,
             );
         }
-        if self.debug_port.is_some() {
+        if self.debugging.is_some() {
             devices
                 .iter_mut()
                 .flatten()
@@ -158,13 +158,13 @@ impl Engine for QemuEngine {
 
     fn rest(&mut self) {
         // A debugger talks to QEMU, not to the guest.
-        if let (Some(running), None) = (&mut self.running, self.debug_port) {
+        if let (Some(running), None) = (&mut self.running, &self.debugging) {
             running.pause();
         }
     }
 
     fn attend(&mut self, slots: &mut [Slot]) -> Result<(), EngineError> {
-        if let (Some(running), Some(_)) = (&mut self.running, self.debug_port) {
+        if let (Some(running), Some(_)) = (&mut self.running, &self.debugging) {
             running.attend(slots, Some(&Timespec::default()))?;
         }
         Ok(())

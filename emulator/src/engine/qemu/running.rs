@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use devices::virtio::GuestMemory;
@@ -97,6 +98,7 @@ impl Running {
         slots: &mut [Slot],
         memory: &GuestMemory,
         hang_limit: Duration,
+        leave: Option<&AtomicBool>,
     ) -> Result<Stop, EngineError> {
         if let Some(stop) = self.stops.pop_front() {
             return Ok(stop);
@@ -108,6 +110,9 @@ impl Running {
         let mut looked = began;
         let mut idle_looks = 0;
         loop {
+            if leave.is_some_and(|leave| leave.load(Ordering::Relaxed)) {
+                return Ok(Stop::Halted);
+            }
             let events = self.attend(slots, Some(&LOOK))?;
             if let Some(stop) = self.stops.pop_front() {
                 return Ok(stop);

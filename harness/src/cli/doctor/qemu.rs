@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emulator::engine::qemu::installation::{Installation, Version};
+use emulator::engine::qemu::installation::Installation;
 use tempfile::NamedTempFile;
 
 use super::{Finding, Missing};
@@ -48,15 +48,11 @@ pub(super) fn qemu() -> (Vec<Finding>, bool) {
 
 fn engine(installation: &Installation) -> Finding {
     let found = format!("{} at {}", installation.version(), installation.origin());
-    let result = match installation.supports_any_virtio_id() {
-        true => Ok(format!("{found}; every device attaches")),
-        false => Err(Missing {
-            what: format!(
-                "{found}; network and disks attach to it, but board control, flash, console and \
-                 panel only to {} or newer",
-                Version::ANY_VIRTIO_ID
-            ),
-            remedy: "unset ARRAYBENCH_QEMU; scripts/setup --qemu".to_owned(),
+    let result = match installation.fit_for_boards() {
+        Ok(()) => Ok(format!("{found}; every device attaches")),
+        Err(missing) => Err(Missing {
+            what: missing.what(),
+            remedy: missing.remedy(),
         }),
     };
     Finding::optional("engine qemu", result)
