@@ -59,7 +59,7 @@ impl Crc {
 pub struct BitRates {
     /// Arbitration phase, and everything of a frame without BRS; zero counts as one.
     pub nominal: u32,
-    /// Data phase of a frame with BRS; zero counts as one.
+    /// Data phase of a frame with BRS; zero where controllers know no CAN FD.
     pub data: u32,
 }
 

@@ -77,6 +77,11 @@ impl CanBus {
         Some(id)
     }
 
+    /// Whether its controllers know CAN FD: it has a data bit rate.
+    pub fn has_fd(&self) -> bool {
+        self.rates.data != 0
+    }
+
     /// Number of nodes.
     pub fn nodes(&self) -> usize {
         self.nodes.len()

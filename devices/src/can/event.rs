@@ -67,21 +67,34 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// The node that it is about, where it is about one alone.
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
+            EventKind::Confinement { node, .. }
+            | EventKind::Recovered { node }
+            | EventKind::Overrun { node } => Some(*node),
+            EventKind::FaultFired { .. } | EventKind::FrameBegan { .. } => None,
+        }
+    }
+}
+
+/// What a timeline tells; which node it is about is told by the place.
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EventKind::Confinement {
-                node,
                 now,
                 transmit_errors,
                 receive_errors,
+                ..
             } => write!(
                 f,
-                "can-{} node={node} tec={transmit_errors} rec={receive_errors}",
+                "can-{} tec={transmit_errors} rec={receive_errors}",
                 now.as_str()
             ),
-            EventKind::Recovered { node } => write!(f, "can-recovered node={node}"),
-            EventKind::Overrun { node } => write!(f, "can-overrun node={node}"),
+            EventKind::Recovered { .. } => f.write_str("can-recovered"),
+            EventKind::Overrun { .. } => f.write_str("can-overrun"),
             EventKind::FaultFired { fault } => write!(f, "can-fault-fired fault={}", fault.0),
             EventKind::FrameBegan { number, node, .. } => {
                 write!(f, "can-frame-began number={number} node={node}")

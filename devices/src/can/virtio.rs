@@ -94,8 +94,9 @@ impl VirtioDevice for CanVirtio {
         DEVICE_ID
     }
 
-    fn features(&self, _core: &&mut CanBus) -> u64 {
-        F_VERSION_1 | F_CAN_CLASSIC | F_CAN_FD | F_RTR_FRAMES | F_LATE_TX_ACK
+    fn features(&self, core: &&mut CanBus) -> u64 {
+        let fd = if core.has_fd() { F_CAN_FD } else { 0 };
+        F_VERSION_1 | F_CAN_CLASSIC | fd | F_RTR_FRAMES | F_LATE_TX_ACK
     }
 
     fn queue_sizes(&self) -> &'static [u16] {

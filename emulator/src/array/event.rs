@@ -30,6 +30,8 @@ pub enum Source {
     Node(usize),
     /// The RAID shelf.
     Shelf,
+    /// The CAN bus.
+    Can,
     /// The networks.
     Network,
     /// The chassis: midplane, power, service media.
@@ -102,6 +104,7 @@ impl fmt::Display for Source {
             Source::Board(slot) => write!(f, "{}", slot_letter(*slot)),
             Source::Node(node) => write!(f, "node-{}", node + 1),
             Source::Shelf => f.write_str("shelf"),
+            Source::Can => f.write_str("can"),
             Source::Network => f.write_str("network"),
             Source::Chassis => f.write_str("chassis"),
         }

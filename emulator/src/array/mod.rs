@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use devices::board_control::{BoardIdentity, ResetReason};
+use devices::can::CanBus;
 use devices::midplane::Midplane;
 use devices::network::{PortSettings, Segment};
 use devices::service_media::ServiceMedia;
@@ -28,7 +29,7 @@ pub use self::event::{ArrayEvent, EventKind, Source, slot_letter};
 use self::freely::RealClock;
 pub use self::power::{ArmedCut, CutPoint, PowerDomain};
 pub use self::step::Step;
-pub use self::wiring::{ARRAY_ID, Storage, WiringError, disk_timing, flash_timings};
+pub use self::wiring::{ARRAY_ID, Roms, Storage, WiringError, disk_timing, flash_timings};
 use crate::board::{Board, Fitting};
 use crate::engine::{EngineChoice, EngineError, Hardware};
 use crate::rig::{Boot, Machine};
@@ -50,6 +51,8 @@ pub struct ArrayParts {
     pub devices: Vec<String>,
     /// The boot ROM of every AB-1.
     pub rom: Arc<[u8]>,
+    /// The CAN bus, with the controller slots and then the nodes wired to it.
+    pub can: Option<CanBus>,
     /// The nodes on the CAN bus.
     pub nodes: Vec<NodeParts>,
     /// The RAID shelf.
@@ -161,6 +164,7 @@ impl Array {
             media: ServiceMedia::default(),
             backplane: Segment::new(slots, parts.backplane),
             hosts: Segment::new(slots + 1, parts.host_link),
+            can: parts.can,
         };
         // The host's end of its link is always lit; the boards' ends follow their power.
         shared.hosts.set_powered(slots, true);

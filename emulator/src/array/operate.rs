@@ -54,6 +54,9 @@ impl Array {
     /// Tells the chassis' parts whether a board has power: those that are no controllers are not of the
     /// chassis.
     fn tell_power(&mut self, index: usize, powered: bool) {
+        if let (Some(can), Ok(node)) = (&mut self.shared.can, index.try_into()) {
+            can.set_powered(self.now, node, powered);
+        }
         if index < self.controllers {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             self.shared.midplane.set_powered(number, powered);
@@ -205,6 +208,9 @@ impl Array {
 
     /// Arms a power cut; its number shows up in [`EventKind::CutFired`].
     pub fn arm(&mut self, point: CutPoint) -> u32 {
+        if let (Source::Can, Some(can)) = (point.source, &mut self.shared.can) {
+            can.tell_frames(true);
+        }
         let id = self.next_cut;
         self.next_cut += 1;
         self.cuts.push(ArmedCut { id, point, seen: 0 });

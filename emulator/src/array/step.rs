@@ -1,6 +1,7 @@
 //! How an array advances.
 
 use devices::board_control::{ResetKind, ResetReason};
+use devices::can::CanBus;
 use devices::event::DeviceEvent;
 use devices::midplane::MidplaneCommand;
 use devices::power::{PowerLoss, mix};
@@ -76,6 +77,7 @@ impl Array {
             .deadline()
             .into_iter()
             .chain(self.shared.hosts.deadline())
+            .chain(self.shared.can.as_ref().and_then(CanBus::deadline))
             .filter(|at| *at > self.now);
         boards
             .into_iter()
@@ -121,6 +123,9 @@ impl Array {
         let mut shelf_events = Vec::new();
         self.shared.shelf.advance(self.now, &mut shelf_events);
         self.note_devices(Source::Shelf, shelf_events);
+        if let Some(can) = &mut self.shared.can {
+            can.advance(self.now);
+        }
         for slot in 0..self.boards.len() {
             let board = &mut self.boards[slot];
             let due = |at: Nanos| at <= self.now;
@@ -152,7 +157,18 @@ impl Array {
             self.begin_reset(slot, reason);
         }
         self.carry_out_midplane();
+        self.note_can();
         self.fire_cuts();
+    }
+
+    /// Tells what happened on the CAN bus: frames at the bus, what controllers made of them at their boards.
+    fn note_can(&mut self) {
+        let events = self.shared.can.as_mut().map(CanBus::take_events);
+        for event in events.into_iter().flatten() {
+            let node = event.kind.node().map(usize::from);
+            let source = node.map_or(Source::Can, |node| self.place(node));
+            self.note(source, EventKind::Device(event.into()));
+        }
     }
 
     pub(super) fn carry_out_midplane(&mut self) {

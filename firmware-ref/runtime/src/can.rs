@@ -13,7 +13,7 @@ pub const DATA_BYTES: usize = 64;
 
 /// Header and data, result.
 type Transmit = Ring<64, 2>;
-type Receive = Ring<128, 1>;
+type Receive = Ring<64, 1>;
 type Control = Ring<2, 2>;
 
 /// struct virtio_can_tx and virtio_can_rx before the data: msg_type u16, length u16, classic DLC u8, pad u8,
