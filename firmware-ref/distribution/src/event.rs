@@ -2,9 +2,9 @@
 
 use core::fmt;
 
+use crate::configuration::Edition;
 use crate::container::Defect;
 use crate::epoch::Epoch;
-use crate::master::Edition;
 use crate::message::Reason;
 use crate::module::{Content, Module, VersionTag};
 

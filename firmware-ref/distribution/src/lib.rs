@@ -12,6 +12,8 @@
 //! | [`container`] | one image or several, with a table of contents | all |
 //! | [`receiver`] | the boot ROM: [`Receiver`] | nodes |
 //! | [`running`] | what a node's image does with the bus: [`Running`] | nodes |
+//! | [`node`] | what a node's programs ask of their surroundings | nodes |
+//! | [`configuration`] | what a master is told and asks for: [`Configuration`], [`Library`] | masters |
 //! | [`master`] | collects requests, waits, broadcasts, updates: [`Master`] | masters |
 //! | [`window`] | how long a master waits | masters |
 //! | [`update`] | one redundant set after another | masters |
@@ -22,13 +24,17 @@
 //! acknowledgement, so a node that did not get all of it says nothing and asks again (K29).
 #![cfg_attr(not(test), no_std)]
 
+mod codec;
+pub mod configuration;
 pub mod container;
 mod epoch;
 pub mod event;
+mod frame;
 pub mod master;
 pub mod mastership;
 pub mod message;
 pub mod module;
+pub mod node;
 mod nodes;
 pub mod receiver;
 pub mod running;
@@ -37,14 +43,16 @@ mod serving;
 pub mod update;
 pub mod window;
 
+pub use configuration::{Configuration, Edition, Library, MasterAction, Offer};
 pub use container::{Contents, Defect, Part};
 pub use epoch::Epoch;
 pub use event::{MasterEvent, NodeEvent};
-pub use master::{Configuration, Edition, Library, Master, MasterAction, Offer};
+pub use master::Master;
 pub use mastership::Authority;
 pub use message::{Classes, Frame, Message};
 pub use module::{Content, Identity, Module, VersionTag};
-pub use receiver::{Memory, NodeAction, Receiver};
+pub use node::{Memory, NodeAction};
+pub use receiver::Receiver;
 pub use running::Running;
 pub use update::{Order, RebootBy, Rollout};
 pub use window::{Timing, Wait};

@@ -7,7 +7,7 @@ use crate::epoch::Newest;
 use crate::event::NodeEvent;
 use crate::message::{Class, Classes, Message, NodeState, Order, Status};
 use crate::module::{Identity, VersionTag};
-use crate::receiver::NodeAction;
+use crate::node::NodeAction;
 
 /// Most actions that one input can cause, twice over.
 const ACTIONS_MAX: usize = 4;

@@ -1,8 +1,8 @@
 //! A broadcast on its way out (step 335): start, gap, fragments, end, and never more frames waiting for the bus
 //! than the transmit queue holds.
 
+use crate::configuration::Edition;
 use crate::epoch::Epoch;
-use crate::master::Edition;
 use crate::message::{
     BLOCK, CLASSIC_MAX, DATA_HEADER, Data, End, FLEXIBLE_MAX, FRAGMENTS, Frame, Message, NUMBERS,
     Start,

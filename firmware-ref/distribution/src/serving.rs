@@ -2,9 +2,10 @@
 //! changes that.
 
 use crate::MASTER_SET;
+use crate::configuration::{Edition, Library, Offer};
 use crate::container::Contents;
 use crate::event::{MasterEvent, Refusal};
-use crate::master::{Edition, Library, Master, Offer};
+use crate::master::Master;
 use crate::message::{Order as Asks, UpdateState};
 use crate::module::{Audience, Content, Module, Scope, VersionTag};
 use crate::nodes::{Asked, Node};
@@ -73,6 +74,9 @@ impl Master {
             turn: self.turn(),
         };
         self.trace(MasterEvent::UpdateStarted);
+        // From here on it outlives this master.
+        self.mastership.hurry();
+        self.beat(now_ns);
         self.command(Asks::Report, Scope::All);
     }
 

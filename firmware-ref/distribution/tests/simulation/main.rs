@@ -1,0 +1,8 @@
+//! Nodes and masters on a bus in memory.
+mod broadcasts;
+mod images;
+mod masters;
+mod rig;
+mod station;
+mod sweep;
+mod updates;
