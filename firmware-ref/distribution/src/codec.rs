@@ -14,6 +14,31 @@ const FLAG_RUNNING: u8 = 1;
 const FLAG_BY_OPERATOR: u8 = 2;
 const FLAG_AT_ONCE: u8 = 4;
 
+// Apart from the others: they are all that a boot ROM ever says, and it has no room for the rest.
+impl Request {
+    /// The frame that says it.
+    pub(crate) fn encode(&self) -> Frame {
+        Frame::new(Class::Request, self.node)
+            .with(&[self.module.map_or(0, |module| module as u8), self.set])
+            .with(&[self.reason as u8, self.boots, self.attempt])
+    }
+}
+
+impl Status {
+    /// The frame that says it.
+    pub(crate) fn encode(&self) -> Frame {
+        let Identity {
+            node,
+            module,
+            set,
+            boots,
+        } = self.identity;
+        Frame::new(Class::Status, node)
+            .with(&[self.state as u8, module as u8, set, boots])
+            .with(&self.version.to_bytes())
+    }
+}
+
 impl Message<'_> {
     /// The frame that says it.
     pub fn encode(&self) -> Frame {
@@ -61,13 +86,8 @@ impl Message<'_> {
                 .with(&data_header(it.number, END))
                 .with(&it.epoch.0.to_le_bytes())
                 .with(&it.crc.to_le_bytes()),
-            Message::Request(it) => Frame::new(Class::Request, it.node)
-                .with(&[it.module.map_or(0, |module| module as u8), it.set])
-                .with(&[it.reason as u8, it.boots, it.attempt]),
-            Message::Status(it) => Frame::new(Class::Status, it.identity.node)
-                .with(&[it.state as u8, it.identity.module as u8])
-                .with(&[it.identity.set, it.identity.boots])
-                .with(&it.version.to_bytes()),
+            Message::Request(it) => it.encode(),
+            Message::Status(it) => it.encode(),
         }
     }
 
@@ -78,7 +98,7 @@ impl Message<'_> {
         if class == Class::Data as u8 {
             return decode_data(node, payload);
         }
-        // Short messages end in what is as good as zeros nowhere: lengths are checked before.
+        // What a short message lacks is zero here, and looked at nowhere: lengths are checked first.
         let (length, mut bytes) = (payload.len(), [0; CLASSIC_MAX]);
         for (place, byte) in bytes.iter_mut().zip(payload) {
             *place = *byte;

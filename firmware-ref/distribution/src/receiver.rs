@@ -333,7 +333,7 @@ impl Receiver {
             attempt: request.attempt,
         };
         self.trace(event);
-        self.act(NodeAction::Send(Message::Request(request).encode()));
+        self.act(NodeAction::Send(request.encode()));
         self.reason = Reason::Unanswered;
         self.ask_ns = self.later(now_ns, REQUEST_RETRY_NS);
     }
@@ -354,7 +354,7 @@ impl Receiver {
             state,
             version: VersionTag::from_bytes([0; 4]),
         };
-        self.act(NodeAction::Send(Message::Status(status).encode()));
+        self.act(NodeAction::Send(status.encode()));
     }
 
     fn trace(&mut self, event: NodeEvent) {

@@ -76,7 +76,7 @@ impl Running {
             state: NodeState::Operational,
             version: self.version,
         };
-        self.act(NodeAction::Send(Message::Status(status).encode()));
+        self.act(NodeAction::Send(status.encode()));
     }
 
     fn act(&mut self, action: NodeAction) {
