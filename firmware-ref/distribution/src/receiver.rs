@@ -194,7 +194,8 @@ impl Receiver {
             if start.node != current.master && !start.epoch.is_newer_than(current.epoch) {
                 return;
             }
-            let again = start.node == current.master && start.number == current.number;
+            let again = start.node == current.master
+                && (start.number, start.epoch) == (current.number, current.epoch);
             if again && current.position == 0 {
                 return;
             }
