@@ -6,7 +6,7 @@ use super::*;
 use crate::container::{Image, write};
 use crate::mastership::Authority;
 use crate::message::{MasterState, Reason, UpdateState};
-use crate::module::{Content, Identity, Module};
+use crate::module::{Audience, Content, Identity, Module};
 use crate::{Edition, START_GAP_NS};
 
 const MS: u64 = 1_000_000;
@@ -146,6 +146,40 @@ fn k18_one_broadcast_for_each_type_in_the_order_of_arrival() {
         contents,
         ["content=xy", "content=drive", "content=panel", "content=xy"]
     );
+}
+
+#[test]
+fn k3_a_broadcast_names_the_sets_that_are_served_its_edition() {
+    for (turn, asks, edition, first, last) in [
+        (0, 3, "base", 0, 255),
+        (7, 3, "update", 0, 6),
+        (7, 6, "update", 0, 6),
+        (7, 7, "base", 7, 255),
+        (255, 254, "update", 0, 254),
+        (255, 255, "base", 255, 255),
+    ] {
+        let mut master = active(Offer::Requested);
+        master.set_turn(turn);
+        let request = Request {
+            node: 20,
+            module: Some(Module::Drive),
+            set: asks,
+            reason: Reason::Booted,
+            boots: 1,
+            attempt: 1,
+        };
+        let frame = request.encode();
+        master.frame(0, frame.identifier(), frame.payload());
+        let (lines, frames) = tick(&mut master, 100 * MS);
+        assert!(lines.iter().any(|it| it.contains(edition)), "{lines:?}");
+        let start = frames
+            .first()
+            .map(|frame| Message::decode(frame.identifier(), frame.payload()));
+        let Some(Some(Message::Start(start))) = start else {
+            panic!("no start: {frames:?}");
+        };
+        assert_eq!(start.audience, Audience::Sets { first, last });
+    }
 }
 
 #[test]

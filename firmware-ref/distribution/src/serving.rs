@@ -126,7 +126,7 @@ impl Master {
                         }
                         step = Step::Wait;
                     } else {
-                        step = Step::Updated(set);
+                        step = update.step(now_ns, &mut self.nodes, &expected);
                     }
                 }
                 Step::Updated(set) => {
@@ -136,6 +136,14 @@ impl Master {
                 Step::Refused(refusal) => {
                     self.end_update();
                     return self.refuse(refusal);
+                }
+                Step::Report => {
+                    self.command(Asks::Report, Scope::All);
+                    step = update.step(now_ns, &mut self.nodes, &expected);
+                }
+                Step::Stopped(refusal) => {
+                    self.end_update();
+                    return self.trace(MasterEvent::UpdateAborted(refusal));
                 }
                 Step::Aborted(set, refusal) => {
                     self.set_turn(set.unwrap_or(0));

@@ -4,7 +4,7 @@
 //! 2. For each set, in ascending order: it is served the update from now on, and rebooted by message or by
 //!    an operator (362, 380). Requests, window and broadcasts go their usual way (366 to 374).
 //! 3. All of it must run the update in time, or it is served what it ran before, rebooted, and the update
-//!    is aborted. Sets before it keep the update.
+//!    is aborted. Sets before it keep the update. A node elsewhere that is down stops the update too.
 //!
 //! Sets whose turn has not come are served what they run, whenever they ask (K3, CD61). How far it has
 //! come is in every heartbeat, so that a master that takes over goes on with it (CD56).
@@ -57,6 +57,10 @@ pub(crate) enum Step {
     Begin(Option<u8>),
     Updated(Option<u8>),
     Refused(Refusal),
+    /// Ask all nodes what they are.
+    Report,
+    /// Go no further.
+    Stopped(Refusal),
     /// Serve this set, or all of them, what it ran before.
     Aborted(Option<u8>, Refusal),
     Finished,
@@ -71,6 +75,8 @@ pub(crate) struct Update {
     /// Another master began it; sets before this one are done.
     resumed_at: Option<u8>,
     phase: Phase,
+    /// The set runs the update, and all others were asked whether they are up.
+    asked_others: bool,
     until_ns: u64,
     set_timeout_ns: u64,
 }
@@ -102,8 +108,10 @@ impl Update {
         }
         Update {
             order,
-            resumed_at: resumed.map(|state| state.turn.saturating_sub(1)),
+            // Before the first turn nothing has been done that a new beginning would not do.
+            resumed_at: resumed.and_then(|state| state.turn.checked_sub(1)),
             phase: Phase::Census,
+            asked_others: false,
             until_ns: now_ns.saturating_add(REPORT_NS),
             set_timeout_ns,
         }
@@ -151,8 +159,13 @@ impl Update {
         match self.order.rollout {
             Rollout::AtOnce => Step::Begin(None),
             Rollout::BySet => {
-                let from = next_set(nodes, self.resumed_at.unwrap_or(0));
-                from.map_or(Step::Finished, |set| Step::Begin(Some(set)))
+                let set = self.resumed_at.unwrap_or(first);
+                // A set that nobody is known of cannot be seen to be up.
+                if next_set(nodes, set) == Some(set) {
+                    Step::Begin(Some(set))
+                } else {
+                    Step::Refused(Refusal::NoNodes)
+                }
             }
         }
     }
@@ -167,6 +180,7 @@ impl Update {
         expected: Expected<'_>,
     ) -> bool {
         self.phase = Phase::Set(set);
+        self.asked_others = false;
         self.until_ns = match self.order.reboot_by {
             RebootBy::Message => now_ns.saturating_add(self.set_timeout_ns),
             // Whenever the operator likes; time runs from the first node that boots.
@@ -187,12 +201,12 @@ impl Update {
         &mut self,
         now_ns: u64,
         set: Option<u8>,
-        nodes: &Nodes,
+        nodes: &mut Nodes,
         expected: Expected<'_>,
     ) -> Step {
         let (missing, node) = missing(set, nodes, expected);
         if missing == 0 {
-            return Step::Updated(set);
+            return self.look_at_others(now_ns, set, nodes);
         }
         let mut members = nodes.iter().filter(|(_, node)| is_member(node, set));
         if self.until_ns == u64::MAX && members.any(|(_, node)| node.state.is_some()) {
@@ -207,6 +221,27 @@ impl Update {
             node,
         };
         Step::Aborted(set, refusal)
+    }
+
+    /// The set runs the update. The next is not stopped while a node elsewhere is down (K24), even if that
+    /// died without a word: all are asked.
+    fn look_at_others(&mut self, now_ns: u64, set: Option<u8>, nodes: &mut Nodes) -> Step {
+        if !self.asked_others {
+            self.asked_others = true;
+            let others = nodes.iter_mut().map(|(_, node)| node);
+            for node in others.filter(|node| !is_member(node, set)) {
+                node.state = None;
+            }
+            self.until_ns = now_ns.saturating_add(self.set_timeout_ns);
+            return Step::Report;
+        }
+        let mut members = nodes.iter().filter(|(_, node)| is_member(node, None));
+        let down = members.find(|(_, node)| node.state != Some(NodeState::Operational));
+        match down {
+            None => Step::Updated(set),
+            Some(_) if now_ns < self.until_ns => Step::Wait,
+            Some((node, _)) => Step::Stopped(Refusal::Degraded { node }),
+        }
     }
 
     /// What follows a set that runs the update.

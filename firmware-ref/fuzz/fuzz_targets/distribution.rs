@@ -3,11 +3,14 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use distribution::container::{Image, write};
-use distribution::message::{Data, End, Start};
+use distribution::message::{
+    Command, Data, End, Heartbeat, MasterState, NodeState, Order as Asks, Reason, Request, Start,
+    Status, UpdateState,
+};
 use distribution::module::{Audience, Scope};
 use distribution::{
     Authority, Configuration, Content, Contents, Edition, Epoch, Frame, Identity, Library, Master,
-    MasterAction, Message, Module, NodeAction, Offer, Order, Receiver, RebootBy, Rollout, Running,
+    MasterAction, Message, Module, NodeAction, Offer, Order, RebootBy, Receiver, Rollout, Running,
     VersionTag, Wait,
 };
 use libfuzzer_sys::fuzz_target;
@@ -25,6 +28,8 @@ const IDENTITY: Identity = Identity {
 enum Step {
     Frame(Said),
     Tick(u32),
+    /// Everything that waits for the bus leaves, and a little time passes.
+    Flow,
     Lock(Option<u8>, u8),
     Sent(u8),
     SendFailed(u8),
@@ -44,7 +49,7 @@ impl<'a> Arbitrary<'a> for Said {
         let class = *u.choose(&[0u16, 2, 3, 3, 4, 4, 4, 5, 6, 7])?;
         let mut said = Said(class << 8 | u.int_in_range(0..=12)?, u.arbitrary()?);
         if u.ratio(7, 8)? {
-            said = part(u)?;
+            said = if u.ratio(1, 3)? { told(u)? } else { part(u)? };
         }
         if u.ratio(1, 16)? && !said.1.is_empty() {
             let at = u.choose_index(said.1.len())?;
@@ -53,6 +58,61 @@ impl<'a> Arbitrary<'a> for Said {
         said.1.truncate(64);
         Ok(said)
     }
+}
+
+/// What nodes and another master say.
+fn told(u: &mut Unstructured<'_>) -> Result<Said> {
+    let node = u.int_in_range(0..=12)?;
+    let module = *u.choose(&Module::ALL)?;
+    let (set, epoch) = (u.int_in_range(0..=3)?, Epoch(u.int_in_range(0..=4)?));
+    let message = match u.int_in_range(0..=5)? {
+        0 => Message::Heartbeat(Heartbeat {
+            node: 1,
+            slot: 1,
+            state: *u.choose(&[
+                MasterState::Standby,
+                MasterState::Active,
+                MasterState::Leaving,
+            ])?,
+            epoch,
+            update: UpdateState {
+                running: u.arbitrary()?,
+                by_operator: u.arbitrary()?,
+                at_once: u.arbitrary()?,
+                turn: set,
+            },
+        }),
+        1 => Message::Command(Command {
+            node,
+            order: *u.choose(&[Asks::Reboot, Asks::Report])?,
+            scope: Scope::Set(set),
+            epoch: Some(epoch),
+        }),
+        2 | 3 => Message::Request(Request {
+            node,
+            module: u.arbitrary::<bool>()?.then_some(module),
+            set,
+            reason: Reason::Booted,
+            boots: 0,
+            attempt: 1,
+        }),
+        _ => Message::Status(Status {
+            identity: Identity {
+                node,
+                module,
+                set,
+                boots: 0,
+            },
+            state: *u.choose(&[
+                NodeState::Minimal,
+                NodeState::Operational,
+                NodeState::Failed,
+            ])?,
+            version: VersionTag::from_bytes([1, 0, 0, 0]),
+        }),
+    };
+    let frame = message.encode();
+    Ok(Said(frame.identifier(), frame.payload().to_vec()))
 }
 
 /// A part of a good broadcast.
@@ -65,7 +125,11 @@ fn part(u: &mut Unstructured<'_>) -> Result<Said> {
         0 => Message::Start(Start {
             node,
             number,
-            content: *u.choose(&[Content::Combined, Content::Only(Module::Drive), Content::All])?,
+            content: *u.choose(&[
+                Content::Combined,
+                Content::Only(Module::Drive),
+                Content::All,
+            ])?,
             audience: Audience::ALL,
             epoch,
             blocks,
@@ -95,7 +159,8 @@ fn container() -> Vec<u8> {
         bytes: &CODE,
     };
     let mut place = vec![0; 1024];
-    let length = write(&[image(Module::Xy), image(Module::Drive)], &mut place).expect("good images");
+    let length =
+        write(&[image(Module::Xy), image(Module::Drive)], &mut place).expect("good images");
     place.truncate(length);
     place
 }
@@ -132,7 +197,7 @@ fuzz_target!(|steps: Vec<Step>| {
             wait: Wait::fixed(100_000_000),
             offer: Offer::Requested,
             flexible: true,
-            transmit_queue: 8,
+            transmit_queue: 32,
             frame_gap_ns: 0,
             set_timeout_ns: 1_000_000_000,
         },
@@ -153,6 +218,10 @@ fuzz_target!(|steps: Vec<Step>| {
                 master.frame(now_ns, identifier, &payload);
             }
             Step::Tick(span) => now_ns += u64::from(span),
+            Step::Flow => {
+                now_ns += 25_000_000;
+                master.sent(u8::MAX);
+            }
             Step::Lock(owner, epoch) => {
                 master.lock(now_ns, owner.map(|it| it % 2), u64::from(epoch));
             }
@@ -160,8 +229,16 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::SendFailed(frames) => master.send_failed(frames),
             Step::Update(at_once, by_operator) => {
                 let order = Order {
-                    rollout: if at_once { Rollout::AtOnce } else { Rollout::BySet },
-                    reboot_by: if by_operator { RebootBy::Operator } else { RebootBy::Message },
+                    rollout: if at_once {
+                        Rollout::AtOnce
+                    } else {
+                        Rollout::BySet
+                    },
+                    reboot_by: if by_operator {
+                        RebootBy::Operator
+                    } else {
+                        RebootBy::Message
+                    },
                 };
                 master.update(now_ns, order);
             }

@@ -5,8 +5,8 @@ use distribution::window::Timing;
 use distribution::{Content, Edition, Module, Offer, Wait};
 
 use crate::images::{Images, NODE_TYPES};
-use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND, configuration};
-use crate::station::runs;
+use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND};
+use crate::station::{configuration, runs};
 
 const NODE_IMAGES: [Content; 5] = [
     Only(Module::Drive),

@@ -5,7 +5,8 @@ use distribution::mastership::Authority;
 use distribution::{Edition, Module};
 
 use crate::images::Images;
-use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND, configuration};
+use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND};
+use crate::station::configuration;
 
 fn rig(authority: Authority, nodes: usize) -> Rig {
     let masters = [0, 1].map(|slot| {

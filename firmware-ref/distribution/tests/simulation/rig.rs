@@ -4,15 +4,14 @@
 //! Whatever happens, a node that runs an image which is not, byte for byte, one for its kind of
 //! module ends the test.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use distribution::{
-    Authority, Configuration, Edition, Frame, Identity, Master, MasterAction, Module, Offer,
-    Receiver, Wait,
+    Configuration, Edition, Frame, Identity, Master, MasterAction, Module, Receiver,
 };
 
 use crate::images::{Images, version};
-use crate::station::{Node, Program, change, runs, wake_node};
+use crate::station::{Node, Port, Program, change, runs, wake_node};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1000 * MS;
@@ -21,13 +20,6 @@ pub(crate) const SECOND: u64 = 1000 * MS;
 pub(crate) const MASTERS: [u8; 2] = [0, 1];
 /// The first node.
 pub(crate) const FIRST: u8 = 10;
-
-#[derive(Default)]
-pub(crate) struct Port {
-    transmit: VecDeque<Frame>,
-    received: Vec<Frame>,
-    hand_ns: u64,
-}
 
 pub(crate) struct Rig {
     pub(crate) now_ns: u64,
@@ -53,20 +45,6 @@ pub(crate) struct Rig {
     /// Classes of the frames sent, counted.
     pub(crate) counted: [u64; 8],
     pub(crate) trace: Vec<(u64, u8, String)>,
-}
-
-pub(crate) fn configuration(slot: u8) -> Configuration {
-    Configuration {
-        node: MASTERS[usize::from(slot)],
-        slot,
-        authority: Authority::Bus,
-        wait: Wait::fixed(200 * MS),
-        offer: Offer::Requested,
-        flexible: true,
-        transmit_queue: 16,
-        frame_gap_ns: 0,
-        set_timeout_ns: 20 * SECOND,
-    }
 }
 
 impl Rig {
@@ -407,7 +385,7 @@ impl Rig {
             .all(|node| runs(node) == Some(version(edition)))
     }
 
-    /// What was traced by these stations that contains the text.
+    /// How many lines contain the text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.trace
             .iter()

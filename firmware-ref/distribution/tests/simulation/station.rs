@@ -1,9 +1,22 @@
-//! One node: what runs on it, and whether that is what it should be.
+//! What is on the bus: nodes, what runs on them and whether that is what it should be, and masters.
 
 use distribution::Content::{All, Only};
-use distribution::{Edition, Frame, Identity, NodeAction, Receiver, Running, VersionTag};
+use std::collections::VecDeque;
+
+use distribution::{
+    Authority, Configuration, Edition, Frame, Identity, NodeAction, Offer, Receiver, Running,
+    VersionTag, Wait,
+};
 
 use crate::images::{self, Images, code};
+use crate::rig::{MASTERS, MS, SECOND};
+
+#[derive(Default)]
+pub(crate) struct Port {
+    pub(crate) transmit: VecDeque<Frame>,
+    pub(crate) received: Vec<Frame>,
+    pub(crate) hand_ns: u64,
+}
 
 pub(crate) enum Program {
     Off,
@@ -109,4 +122,19 @@ pub(crate) fn change(frame: &Frame, index: u64) -> Frame {
     let bit = usize::try_from(index * 13).expect("a small number") % (8 * bytes.len());
     bytes[bit / 8] ^= 1 << (bit % 8);
     Frame::received(frame.identifier(), &bytes).expect("as long as before")
+}
+
+/// A master as most tests want it.
+pub(crate) fn configuration(slot: u8) -> Configuration {
+    Configuration {
+        node: MASTERS[usize::from(slot)],
+        slot,
+        authority: Authority::Bus,
+        wait: Wait::fixed(200 * MS),
+        offer: Offer::Requested,
+        flexible: true,
+        transmit_queue: 16,
+        frame_gap_ns: 0,
+        set_timeout_ns: 20 * SECOND,
+    }
 }

@@ -5,7 +5,8 @@ use distribution::Content::{Combined, Only};
 use distribution::{Edition, Module, Offer};
 
 use crate::images::Images;
-use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND, configuration};
+use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND};
+use crate::station::configuration;
 
 const NODES: [(Module, u8); 5] = [
     (Module::Drive, 1),

@@ -4,8 +4,8 @@ use distribution::Content::{Combined, Only};
 use distribution::{Edition, Module, Offer, Order, RebootBy, Rollout};
 
 use crate::images::{Images, version};
-use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND, configuration};
-use crate::station::runs;
+use crate::rig::{FIRST, MASTERS, MS, Rig, SECOND};
+use crate::station::{configuration, runs};
 
 const BY_SET: Order = Order {
     rollout: Rollout::BySet,
@@ -218,6 +218,24 @@ fn an_update_is_aborted_when_a_set_does_not_come_back_and_the_set_gets_its_versi
 }
 
 #[test]
+fn what_a_node_ran_before_its_reboot_does_not_count() {
+    let mut rig = rig(&[1, 2], Offer::Requested);
+    // The update brings nothing new for one kind.
+    let xy = Module::Xy as u8;
+    let same = rig.images.containers[&(true, xy)].clone();
+    rig.images.containers.insert((false, xy), same);
+    update(&mut rig, BY_SET);
+    while rig.count("set-started set=1") == 0 {
+        assert!(rig.step(60 * SECOND));
+    }
+    rig.cut(FIRST + 1);
+    rig.run_until(60 * SECOND);
+    let aborted = "update-aborted cause=time-out set=1 missing=1 node=11";
+    assert_eq!(rig.count(aborted), 1, "{}", rig.story());
+    assert_eq!(rig.count("set-started set=2"), 0);
+}
+
+#[test]
 fn cd56_a_master_that_takes_over_goes_on_with_the_update() {
     for off_ms in 1..30 {
         for by_hand in [false, true] {
@@ -245,6 +263,42 @@ fn cd56_a_master_that_takes_over_goes_on_with_the_update() {
                 "{off_ms}:\n{}",
                 rig.story()
             );
+        }
+    }
+}
+
+#[test]
+fn k24_no_set_is_stopped_while_a_node_of_another_is_down() {
+    for hand_over in [false, true] {
+        for back_after in [Some(SECOND), None] {
+            let mut rig = rig(&[1, 2, 3], Offer::Requested);
+            update(&mut rig, BY_SET);
+            while rig.count("set-started set=2") == 0 {
+                assert!(rig.step(60 * SECOND));
+            }
+            rig.run_until(rig.now_ns + 100 * MS);
+            let now_ns = rig.now_ns;
+            rig.cut(FIRST);
+            rig.power_at
+                .extend(back_after.map(|after| (now_ns + after, FIRST)));
+            if hand_over {
+                rig.master(0).unwrap().hand_over(now_ns);
+                rig.wake(0);
+            }
+            while rig.now_ns < 60 * SECOND && rig.step(60 * SECOND) {
+                let begins = rig.count("set-started set=3") > 0;
+                let set_1 = [0, 1].map(|at| runs(&rig.nodes[at]).is_some());
+                assert!(set_1[1], "set 1 is not stopped again:\n{}", rig.story());
+                assert!(
+                    !begins || set_1[0],
+                    "set 3 is stopped too:\n{}",
+                    rig.story()
+                );
+            }
+            let finished = usize::from(back_after.is_some());
+            assert_eq!(rig.count("update-finished"), finished, "{}", rig.story());
+            let aborted = rig.count("update-aborted cause=degraded node=10");
+            assert_eq!(aborted, 1 - finished);
         }
     }
 }
