@@ -111,13 +111,13 @@ impl Master {
         self.configuration.wait = wait;
     }
 
-    /// The midplane lock has this owner and epoch ([`Authority::Lock`]).
+    /// The midplane lock has this owner and epoch ([`crate::Authority::Lock`]).
     pub fn lock(&mut self, now_ns: u64, owner: Option<u8>, epoch: u64) {
         let change = self.mastership.lock(now_ns, owner, Epoch::from(epoch));
         self.changed(now_ns, change);
     }
 
-    /// Gives the bus to another master, before this one is stopped (K8). With [`Authority::Lock`] the lock is
+    /// Gives the bus to another master, before this one is stopped (K8). With a midplane lock that is
     /// released instead.
     pub fn hand_over(&mut self, now_ns: u64) {
         let change = self.mastership.hand_over(now_ns);

@@ -271,3 +271,43 @@ fn cd52_commands_are_told_with_the_epoch_and_heartbeats_with_the_turn() {
     master.frame(0, frame.identifier(), frame.payload());
     assert_eq!(master.version_of(9).unwrap().to_string(), "3.1");
 }
+
+#[test]
+fn a_master_that_takes_over_stops_nothing_while_nobody_of_the_set_is_known() {
+    let mut master = active(Offer::Requested);
+    let update = UpdateState {
+        running: true,
+        turn: 4,
+        ..UpdateState::default()
+    };
+    master.lock(0, Some(1), 2);
+    let beat = Message::Heartbeat(crate::message::Heartbeat {
+        node: 1,
+        slot: 1,
+        state: MasterState::Active,
+        epoch: Epoch(2),
+        update,
+    });
+    let frame = beat.encode();
+    master.frame(0, frame.identifier(), frame.payload());
+    master.lock(MS, Some(0), 3);
+    tick(&mut master, MS);
+    for (node, set) in [(20, 1), (21, 5)] {
+        let status = Status {
+            identity: Identity {
+                node,
+                module: Module::Drive,
+                set,
+                boots: 1,
+            },
+            state: NodeState::Operational,
+            version: VersionTag::from_bytes([0, 9, 0, 0]),
+        };
+        let frame = status.encode();
+        master.frame(2 * MS, frame.identifier(), frame.payload());
+    }
+    let (lines, frames) = tick(&mut master, 400 * MS);
+    let refused = "update-refused cause=no-nodes";
+    assert!(lines.iter().any(|it| it == refused), "{lines:?}");
+    assert!(frames.is_empty() && master.turn() == 4);
+}

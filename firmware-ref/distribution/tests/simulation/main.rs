@@ -2,6 +2,7 @@
 mod broadcasts;
 mod images;
 mod masters;
+mod properties;
 mod rig;
 mod station;
 mod sweep;

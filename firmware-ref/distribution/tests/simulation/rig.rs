@@ -11,7 +11,7 @@ use distribution::{
 };
 
 use crate::images::{Images, version};
-use crate::station::{Node, Port, Program, change, runs, wake_node};
+use crate::station::{Node, Port, Program, change, draw, runs, wake_node};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1000 * MS;
@@ -149,12 +149,7 @@ impl Rig {
     }
 
     fn chance(&mut self, of_thousand: u64) -> bool {
-        // SplitMix64.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % 1000 < of_thousand
+        draw(&mut self.random) % 1000 < of_thousand
     }
 
     fn is_powered(&self, number: u8) -> bool {

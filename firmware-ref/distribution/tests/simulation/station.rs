@@ -138,3 +138,11 @@ pub(crate) fn configuration(slot: u8) -> Configuration {
         set_timeout_ns: 20 * SECOND,
     }
 }
+
+/// `SplitMix64`.
+pub(crate) fn draw(random: &mut u64) -> u64 {
+    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*random ^ (*random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
