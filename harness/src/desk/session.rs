@@ -78,10 +78,10 @@ impl Session {
         let storage = folder.as_ref().map_or(Storage::Memory, |folder| {
             Storage::Folder(folder.path.clone())
         });
-        let rom = provision::rom(rig).map_err(broken)?;
+        let roms = provision::roms(rig).map_err(broken)?;
         let buildable = provision::located(rig).map_err(broken)?;
         let mut array =
-            Array::of_rig(&buildable, engine, rom, &storage, request.seed).map_err(unusable)?;
+            Array::of_rig(&buildable, engine, &roms, &storage, request.seed).map_err(unusable)?;
         let mut pulled = BTreeMap::new();
         if let Some(kept) = &kept {
             for (slot, serial) in kept.boards.iter().enumerate() {

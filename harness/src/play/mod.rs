@@ -124,11 +124,11 @@ impl<'s> Player<'s> {
     /// The array or what should be in it cannot be made.
     pub fn new(scenario: &'s Scenario, engine: &EngineChoice) -> Result<Player<'s>, PlayError> {
         let rig = &scenario.rig;
-        let rom = provision::rom(rig)?;
+        let roms = provision::roms(rig)?;
         let mut array = Array::of_rig(
             &provision::located(rig)?,
             engine,
-            Arc::clone(&rom),
+            &roms,
             &Storage::Memory,
             scenario.seed,
         )?;
@@ -148,7 +148,7 @@ impl<'s> Player<'s> {
         let mut player = Player {
             scenario,
             engine: engine.clone(),
-            rom,
+            rom: roms.controllers,
             stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
             live_slots: vec![false; slots],

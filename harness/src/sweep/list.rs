@@ -166,7 +166,7 @@ fn device(source: Source, unit: u32) -> Option<DeviceRef> {
         }
         Source::Shelf => Some(DeviceRef::Shelf { member: Some(unit) }),
         // A node stores nothing.
-        Source::Node(_) | Source::Network | Source::Chassis => None,
+        Source::Node(_) | Source::Can | Source::Network | Source::Chassis => None,
     }
 }
 
@@ -176,7 +176,7 @@ fn domain(source: Source) -> Option<PowerDomain> {
         Source::Board(slot) => Some(PowerDomain::board(slot)),
         Source::Node(node) => Some(PowerDomain::node(node)),
         Source::Shelf => Some(PowerDomain::CHASSIS),
-        Source::Network | Source::Chassis => None,
+        Source::Can | Source::Network | Source::Chassis => None,
     }
 }
 #[cfg(test)]
