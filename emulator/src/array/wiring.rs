@@ -192,7 +192,7 @@ fn nodes(rig: &Rig, roms: &[Arc<[u8]>]) -> Vec<NodeParts> {
     rig.nodes().zip(roms).map(parts).collect()
 }
 
-/// The straps of a node (board manual §12): what it is, and the set it is updated with.
+/// The straps of a node (board manual §11): what it is, and the set it is updated with.
 fn straps(group: &NodeGroup) -> u32 {
     group.kind.code() | u32::from(group.set) << 8
 }

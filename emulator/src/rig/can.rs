@@ -13,7 +13,7 @@ const SEGMENTS_MAX: usize = 16;
 const NODE_RAM_MIB: (u32, u32) = (1, 16);
 const SETS_MAX: u8 = 15;
 
-/// The CAN bus: how fast it is, and its segments (board manual §11). Without segments there is none.
+/// The CAN bus: how fast it is, and its segments (board manual §10). Without segments there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Can {
@@ -86,7 +86,7 @@ impl Default for NodeGroup {
     }
 }
 
-/// What a node does (board manual §12).
+/// What a node does (board manual §11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeType {
@@ -113,7 +113,7 @@ impl NodeType {
         (NodeType::Drive, "drive"),
     ];
 
-    /// The code in the node's straps (board manual §12).
+    /// The code in the node's straps (board manual §11).
     pub fn code(self) -> u32 {
         match self {
             NodeType::Communication => 1,
