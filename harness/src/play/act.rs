@@ -255,7 +255,7 @@ impl Player<'_> {
             let new = stage.timeline().get(from..).unwrap_or_default();
             let count = new
                 .iter()
-                .filter(|entry| pattern.matches(entry.who.parse().ok(), &entry.what))
+                .filter(|entry| pattern.matches(&entry.who, &entry.what))
                 .count();
             count >= usize_of(nth)
         })?;
