@@ -31,13 +31,13 @@ pub enum Confinement {
 }
 
 impl Confinement {
-    /// The word for it in events.
+    /// The name of the event that tells of it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Confinement::ErrorActive => "error-active",
-            Confinement::ErrorWarning => "error-warning",
-            Confinement::ErrorPassive => "error-passive",
-            Confinement::BusOff => "bus-off",
+            Confinement::ErrorActive => "can-error-active",
+            Confinement::ErrorWarning => "can-error-warning",
+            Confinement::ErrorPassive => "can-error-passive",
+            Confinement::BusOff => "can-bus-off",
         }
     }
 }

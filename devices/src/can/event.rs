@@ -90,7 +90,7 @@ impl fmt::Display for EventKind {
                 ..
             } => write!(
                 f,
-                "can-{} tec={transmit_errors} rec={receive_errors}",
+                "{} tec={transmit_errors} rec={receive_errors}",
                 now.as_str()
             ),
             EventKind::Recovered { .. } => f.write_str("can-recovered"),

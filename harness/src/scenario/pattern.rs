@@ -5,7 +5,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 86] = [
+pub const EVENTS: [&str; 117] = [
     // The chassis, and what was done to it.
     "powered-on",
     "powered-off",
@@ -49,6 +49,39 @@ pub const EVENTS: [&str; 86] = [
     "rebuild-finished",
     "scrub-finished",
     "journal-replayed",
+    // The CAN bus.
+    "can-error-active",
+    "can-error-warning",
+    "can-error-passive",
+    "can-bus-off",
+    "can-recovered",
+    "can-overrun",
+    "can-fault-fired",
+    "can-frame-began",
+    // Nodes of the CAN bus, and what serves them.
+    "self-test-failed",
+    "minimally-operational",
+    "image-requested",
+    "broadcast-dropped",
+    "image-loaded",
+    "reboot-ordered",
+    "distribution-active",
+    "distribution-standby",
+    "window-opened",
+    "window-closed",
+    "broadcast-started",
+    "broadcast-finished",
+    "broadcast-stopped",
+    "image-missing",
+    "image-refused",
+    "node-operational",
+    "node-failed",
+    "update-started",
+    "set-started",
+    "set-updated",
+    "update-finished",
+    "update-refused",
+    "update-aborted",
     // L1 and L2.
     "l1-started",
     "l2-selected",
@@ -252,7 +285,7 @@ mod tests {
             root.join("harness/src/play"),
             root.join("harness/src/stage"),
         ];
-        for level in ["l1", "l2", "l3", "next-level", "cluster"] {
+        for level in ["l1", "l2", "l3", "next-level", "cluster", "distribution"] {
             folders.push(root.join("firmware-ref").join(level).join("src"));
         }
         let mut texts = Vec::new();
@@ -347,6 +380,7 @@ mod tests {
         let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-ref/MANUAL.md");
         let text = std::fs::read_to_string(manual).unwrap();
         let (_, traces) = text.split_once("Traces of L3").unwrap();
+        let (traces, _) = traces.split_once("\n## ").unwrap();
         let mut told: Vec<&str> = traces.split('`').skip(1).step_by(2).collect();
         let first = EVENTS.iter().position(|name| *name == "l3-started");
         let mut made = EVENTS[first.unwrap()..].to_vec();
