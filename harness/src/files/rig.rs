@@ -19,7 +19,7 @@ pub const ROM_BYTES: u64 = 64 << 10;
 pub const NODE_ROM_BYTES: u64 = 16 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 11] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 12] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -55,6 +55,7 @@ pub const BUILT_IN_RIGS: [(&str, &str); 11] = [
         "u-boot-on-shelf",
         include_str!("../../rigs/u-boot-on-shelf.toml"),
     ),
+    ("nodes-alone", include_str!("../../rigs/nodes-alone.toml")),
 ];
 
 /// The names of the rigs that come with the bench.
