@@ -6,6 +6,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Longer than this a terminal is never silent.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
+
 /// A session on a pipe.
 struct Desk {
     child: Child,
@@ -221,27 +229,85 @@ fn terminal() -> (File, File) {
     (File::from(person), program)
 }
 
+/// A session at a terminal. It ends with the test, whatever comes of that.
+struct Seat {
+    child: Child,
+    person: File,
+    shown: String,
+}
+
+impl Seat {
+    fn take(rig: &str, state: &Path) -> Seat {
+        let (person, program) = terminal();
+        let child = boot(rig, state)
+            .stdin(program.try_clone().unwrap())
+            .stdout(program)
+            .spawn()
+            .unwrap();
+        let shown = String::new();
+        Seat {
+            child,
+            person,
+            shown,
+        }
+    }
+
+    fn say(&mut self, keys: &[u8]) {
+        self.person.write_all(keys).unwrap();
+    }
+
+    /// Reads until `wanted` was shown, and forgets all up to its end.
+    fn wait_for(&mut self, wanted: &str) {
+        loop {
+            if let Some(at) = self.shown.find(wanted) {
+                self.shown.drain(..at + wanted.len());
+                return;
+            }
+            let mut waiting = [PollFd::new(&self.person, PollFlags::IN)];
+            let came = poll(&mut waiting, Some(&PATIENCE)).unwrap();
+            assert!(came > 0, "no {wanted:?} in:\n{}", self.shown);
+            let mut bytes = [0; 512];
+            let n = self.person.read(&mut bytes).unwrap();
+            self.shown.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+    }
+
+    fn quit(&mut self) {
+        self.say(b":quit\r");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn at_a_terminal_keys_that_come_at_once_are_all_read() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut person, program) = terminal();
-    let mut child = boot("single", &folder.path().join("array"))
-        .stdin(program.try_clone().unwrap())
-        .stdout(program)
-        .spawn()
-        .unwrap();
-    let mut shown = String::new();
-    let mut wait_for = |wanted: &str, shown: &mut String| {
-        while !shown.contains(wanted) {
-            let mut bytes = [0; 512];
-            let n = person.read(&mut bytes).unwrap();
-            shown.push_str(&String::from_utf8_lossy(&bytes[..n]));
-        }
-        person.try_clone().unwrap()
-    };
-    let mut keys = wait_for("A> ", &mut shown);
-    keys.write_all(b"ver\r").unwrap();
-    let mut keys = wait_for("L3A 1.0", &mut shown);
-    keys.write_all(b":quit\r").unwrap();
-    assert!(child.wait().unwrap().success());
+    let mut seat = Seat::take("single", &folder.path().join("array"));
+    seat.wait_for("A> ");
+    seat.say(b"ver\r");
+    seat.wait_for("L3A 1.0");
+    seat.quit();
+}
+
+#[test]
+fn at_a_terminal_a_prompt_is_shown_while_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut seat = Seat::take("u-boot-on-shelf", &folder.path().join("array"));
+    // A key stops it before it starts a kernel.
+    seat.wait_for("autoboot");
+    seat.say(b"\r");
+    for answer in ["one", "two"] {
+        seat.wait_for("A| => ");
+        seat.say(format!("echo {answer}\r").as_bytes());
+        seat.wait_for(&format!("A| => echo {answer}"));
+        seat.wait_for(&format!("A| {answer}"));
+    }
+    seat.wait_for("A| => ");
+    seat.quit();
 }

@@ -48,6 +48,17 @@ mod say {
     pub(super) const GET_INFLIGHT_FD: u32 = 31;
     pub(super) const SET_INFLIGHT_FD: u32 = 32;
     pub(super) const RESET_DEVICE: u32 = 34;
+
+    /// How long the body of a message must be, or else nobody looks into it.
+    pub(super) fn body_bytes(request: u32) -> Option<usize> {
+        Some(match request {
+            SET_FEATURES | SET_VRING_NUM | SET_VRING_BASE | GET_VRING_BASE => 8,
+            SET_VRING_KICK | SET_VRING_CALL | SET_PROTOCOL_FEATURES | SET_VRING_ENABLE => 8,
+            SET_VRING_ADDR => 40,
+            GET_INFLIGHT_FD | SET_INFLIGHT_FD => 20,
+            _ => return None,
+        })
+    }
 }
 
 /// What a front-end does next.
@@ -79,7 +90,7 @@ pub enum Step {
     Say {
         request: u8,
         flags: u8,
-        /// What its header promises besides what comes.
+        /// What its header promises besides what comes; nothing: the body has the length that is looked into.
         more: u8,
         words: Vec<Word>,
         files: Vec<Kind>,
@@ -105,7 +116,7 @@ pub enum Step {
 pub enum Word {
     /// A small number.
     Small(u8),
-    /// Half an address of the front-end's.
+    /// Half an address of the front-end's, as aligned as a ring is.
     User(u32),
     /// Anything.
     Any(u32),
@@ -305,17 +316,22 @@ impl Front {
 
     fn say(&mut self, request: u8, flags: u8, more: u8, words: &[Word], files: &[Kind]) {
         let mut bytes = Vec::new();
+        // No more than there are.
+        let request = u32::from(request) % 48;
         let body = words.iter().flat_map(|word| {
             match word {
                 Word::Small(number) => u32::from(*number),
-                Word::User(at) => *at,
+                Word::User(at) => *at & !0xf,
                 Word::Any(number) => *number,
             }
             .to_le_bytes()
         });
-        let body: Vec<u8> = body.collect();
+        let mut body: Vec<u8> = body.collect();
+        if let Some(bytes) = say::body_bytes(request).filter(|_| more == 0) {
+            body.resize(bytes, 0);
+        }
         let length = u32::try_from(body.len()).unwrap_or(0) + u32::from(more);
-        let head = [u32::from(request), FLAGS | u32::from(flags), length];
+        let head = [request, FLAGS | u32::from(flags), length];
         bytes.extend(head.iter().flat_map(|word| word.to_le_bytes()));
         bytes.extend(body);
         let open = |kind: &Kind| match kind {

@@ -294,6 +294,30 @@ pub(super) fn forgets_its_rings_when_reset<H: Host>(contract: &Contract) {
     assert_eq!(old.used(), []);
 }
 
+/// A reset while requests are on their way, taken or not: from then on nothing is written into memory.
+pub(super) fn writes_nothing_after_a_reset<H: Host>(contract: &Contract) {
+    let port = Port::<H>::of(contract.unit);
+    let request = &contract.request;
+    for notices in 0..3 {
+        let mut old = port.drive(contract).remove(usize::from(request.queue));
+        for n in 0..REQUESTS {
+            let head = old.put(n, &request.readable, request.writable);
+            old.offer(head);
+            if n < notices {
+                port.notify_only(request.queue);
+            }
+        }
+        port.host.set_status(port.unit, 0);
+        old.offer(0);
+        let left = old.bytes();
+        port.notify_only(request.queue);
+        port.host.settle();
+        assert!(old.bytes() == left, "after {notices} notices");
+        port.assert_works(contract);
+        assert!(old.bytes() == left, "after {notices} notices");
+    }
+}
+
 /// What the driver may do wrong with a chain: every one stops the device until it is reset.
 pub(super) fn stops_at_a_broken_chain<H: Host>(contract: &Contract) {
     /// What is done to the ring, its head, and whether it comes back.

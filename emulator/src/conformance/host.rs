@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use devices::time::Nanos;
 use devices::virtio::{F_VERSION_1, GuestMemory};
 use virtio_drivers::PhysAddr;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
@@ -18,7 +19,7 @@ use super::ring::{Ring, available_index, used_index};
 pub(super) enum Pace {
     /// To whatever is waited for.
     Leap,
-    /// So slowly that what takes long is never over.
+    /// Hardly at all, but for [`Host::pass`].
     Held,
 }
 
@@ -60,6 +61,9 @@ pub(super) trait Host: Sized + 'static {
 
     /// Until the device did all there was to do.
     fn settle(&self);
+
+    /// Lets time pass where it is held, and the device do what there is to do then.
+    fn pass(&self, span: Nanos);
 
     /// Until `done`; the device then tells of an answer. Panics where it does not.
     fn wait(&self, unit: usize, queue: u16, done: &dyn Fn() -> bool);

@@ -76,6 +76,7 @@ macro_rules! on {
                         tells_of_answers_unless_asked_not_to,
                         goes_round_the_indices,
                         forgets_its_rings_when_reset,
+                        writes_nothing_after_a_reset,
                         stops_at_a_broken_chain,
                         stops_at_an_indirect_chain,
                         stops_at_a_broken_ring,
@@ -125,6 +126,8 @@ cases! {
     service_media {
         reads_what_was_inserted,
         tells_of_a_change_of_medium,
+        loses_its_medium_in_the_middle_of_a_request,
+        drops_requests_when_reset,
         answers_every_kind_of_request,
     }
     console {
@@ -137,6 +140,7 @@ cases! {
         hears_only_what_is_for_it,
         keeps_frames_for_later,
         tells_of_the_link,
+        loses_frames_with_the_link,
         forgets_posted_buffers_when_reset,
     }
     panel {

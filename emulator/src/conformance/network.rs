@@ -142,6 +142,50 @@ pub(super) fn tells_of_the_link<H: Host>() {
     }
 }
 
+/// A cable is pulled and plugged while both drivers are at work: both see it, and what is sent
+/// meanwhile never arrives.
+pub(super) fn loses_frames_with_the_link<H: Host>() {
+    let ports = Port::<H>::all(&[NETWORK, PARTNER], Pace::Leap);
+    let (a, b) = (&ports[0], &ports[1]);
+    let host = &a.host;
+    let mut receiving = b.drive(&contract_of(PARTNER)).remove(0);
+    let mut sending = a.drive(&contract()).remove(1);
+    let mut send = |bytes| {
+        let packet = [&[0; HEADER_BYTES], &frame(mac(PARTNER), NETWORK, bytes)[..]].concat();
+        let head = sending.put(0, &packet, 0);
+        sending.offer(head);
+        a.finish(1, &sending);
+        assert_eq!(sending.used(), [(0, 0)], "its buffer comes back");
+        host.settle();
+    };
+    let generations = || [NETWORK, PARTNER].map(|unit| host.generation(unit));
+    let lights = || [NETWORK, PARTNER].map(|unit| host.config(unit, 6, 2)[0]);
+    let mut before = generations();
+    // What has arrived and waits for a buffer is lost with the cable of its own end alone.
+    for (end, wanted) in [(0, &[112, 312][..]), (1, &[312]), (0, &[112, 312])] {
+        send(100);
+        for up in [false, true] {
+            host.operate(move |it| it.segment.set_cable(end, up));
+            host.settle();
+            assert_eq!(lights(), [u8::from(up); 2]);
+            let now = generations();
+            assert!(now[0] != before[0] && now[1] != before[1]);
+            before = now;
+            if !up {
+                send(200);
+            }
+        }
+        for (n, _) in (0..).zip(wanted) {
+            let head = receiving.put(n, &[], 1526);
+            receiving.offer(head);
+        }
+        b.notify_only(0);
+        send(300);
+        let lengths: Vec<u32> = receiving.used().iter().map(|(_, length)| *length).collect();
+        assert_eq!(lengths, wanted, "cable {end}");
+    }
+}
+
 pub(super) fn forgets_posted_buffers_when_reset<H: Host>() {
     let ports = Port::<H>::all(&[NETWORK, PARTNER], Pace::Leap);
     let (a, b) = (&ports[0], &ports[1]);

@@ -271,6 +271,12 @@ impl Host for Mmio {
         self.state.borrow_mut().serve();
     }
 
+    fn pass(&self, span: Nanos) {
+        let state = &mut *self.state.borrow_mut();
+        state.now += span;
+        state.serve();
+    }
+
     fn wait(&self, unit: usize, queue: u16, done: &dyn Fn() -> bool) {
         // Whatever there was to do was done when it was notified.
         assert!(done(), "unit {unit} does not answer on queue {queue}");

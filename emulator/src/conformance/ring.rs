@@ -69,6 +69,20 @@ impl Ring {
         answer
     }
 
+    /// All that the device can reach of it: its parts and its buffers.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let parts = self.addresses.map(|at| (at, PAGE_SIZE));
+        let buffers = (self.buffers, 2 * usize::from(REQUESTS) * PAGE_SIZE);
+        let mut bytes = Vec::new();
+        for (at, length) in parts.into_iter().chain([buffers]) {
+            let begin = bytes.len();
+            bytes.resize(begin + length, 0);
+            let part = &mut bytes[begin..];
+            self.memory.read_slice(part, GuestAddress(at)).unwrap();
+        }
+        bytes
+    }
+
     pub(super) fn describe(&self, index: u16, address: u64, length: u32, flags: u16, next: u16) {
         let at = self.addresses[0] + u64::from(index) * 16;
         self.write(at, address);

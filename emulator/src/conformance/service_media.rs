@@ -1,5 +1,6 @@
 //! The service media slot: a read-only disk that comes and goes (board manual §7, virtio 1.4 §5.2).
 
+use devices::time::Nanos;
 use virtio_drivers::Error;
 use virtio_drivers::device::blk::VirtIOBlk;
 
@@ -7,7 +8,10 @@ use super::arena::Memory;
 use super::block::{self, FLUSH, GET_ID, IN, OUT, S_IOERR, S_OK, S_UNSUPP};
 use super::contract::{Contract, Request};
 use super::hardware::MEDIA;
-use super::host::{Host, Port};
+use super::host::{Host, Pace, Port};
+
+/// How long the slot takes for a read, and no less.
+const A_READ: Nanos = Nanos::from_millis(1);
 
 pub(super) fn contract() -> Contract {
     let mut answer = vec![0; 20];
@@ -71,6 +75,62 @@ pub(super) fn tells_of_a_change_of_medium<H: Host>() {
     // The same again is no change.
     host.operate(|it| it.insert("other", &[8; 1024]));
     assert_eq!(host.generation(MEDIA), generation);
+}
+
+/// A medium goes or makes place for another while it is read: the driver is told at once, and the answer is of the
+/// medium that was there when the request came.
+pub(super) fn loses_its_medium_in_the_middle_of_a_request<H: Host>() {
+    let port = Port::<H>::all(&[MEDIA], Pace::Held).remove(0);
+    let mut ring = port.drive(&contract()).remove(0);
+    let host = &port.host;
+    let capacity = || u64::from_le_bytes(host.config(MEDIA, 0, 8).try_into().unwrap());
+    let insert = |sectors: u8| {
+        host.operate(move |it| match sectors {
+            0 => it.media.eject(),
+            _ => it.insert("other", &vec![sectors; usize::from(sectors) * 512]),
+        });
+        host.settle();
+    };
+    for (before, after) in [(4, 0), (4, 9), (9, 2), (2, 0)] {
+        insert(before);
+        let generation = host.generation(MEDIA);
+        let head = ring.put(0, &block::header(IN, 0), 513);
+        ring.offer(head);
+        port.notify_only(0);
+        host.settle();
+        insert(after);
+        assert_eq!(capacity(), u64::from(after));
+        assert_ne!(host.generation(MEDIA), generation, "{after}");
+        assert_eq!(ring.used(), [], "under way");
+        host.pass(A_READ);
+        assert_eq!(ring.used(), [(0, 513)]);
+        let answer = [&[before; 512][..], &[S_OK]].concat();
+        assert_eq!(ring.answer(0, 513), answer);
+        let now = block::status(&port, &mut ring, (IN, u64::MAX), (0, 512));
+        assert_eq!(now, S_IOERR, "it goes on");
+    }
+}
+
+/// What is under way is over with the reset (a ring that vhost-user stops first is waited for), and the device works.
+pub(super) fn drops_requests_when_reset<H: Host>() {
+    let port = Port::<H>::all(&[MEDIA], Pace::Held).remove(0);
+    port.host.operate(|it| it.insert("package", &[0x42; 1024]));
+    let mut contract = contract();
+    contract.request.answer[..7].copy_from_slice(b"package");
+    let mut old = port.drive(&contract).remove(0);
+    for n in 0..4 {
+        let head = old.put(n, &block::header(IN, 0), 513);
+        old.offer(head);
+    }
+    port.notify_only(0);
+    port.host.settle();
+    assert_eq!(old.used(), [], "under way");
+    port.host.set_status(port.unit, 0);
+    let left = old.bytes();
+    port.host.pass(A_READ);
+    port.assert_works(&contract);
+    port.host.pass(A_READ);
+    assert!(old.bytes() == left);
 }
 
 pub(super) fn answers_every_kind_of_request<H: Host>() {

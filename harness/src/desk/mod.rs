@@ -105,6 +105,7 @@ fn live(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchError> {
         last = Instant::now();
         let wall = Nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
         session.advance(wall.min(TICK_MAX), inputs)?;
+        session.show_unfinished(inputs);
     }
 }
 

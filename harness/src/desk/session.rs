@@ -42,6 +42,8 @@ pub(super) struct Session {
     firmware: Build,
     front: usize,
     shown: Vec<usize>,
+    /// What each console had begun to say at the last look, and whether that is on show.
+    begun: Vec<(String, bool)>,
     seen: usize,
     timeline: bool,
     pulled: BTreeMap<String, Controller>,
@@ -134,6 +136,7 @@ impl Session {
             firmware: request.firmware.clone(),
             front: 0,
             shown: vec![0; slots],
+            begun: vec![Default::default(); slots],
             seen: 0,
             timeline: false,
             pulled,
@@ -198,6 +201,9 @@ impl Session {
                 let letter = emulator::array::slot_letter(slot);
                 let _ = writeln!(out, "{letter}| {line}");
             }
+            if lines.len() > self.shown[slot] {
+                self.begun[slot] = Default::default();
+            }
             self.shown[slot] = lines.len();
         }
         if self.timeline {
@@ -210,6 +216,21 @@ impl Session {
         self.seen = self.stage.timeline().len();
         let _ = out.flush();
         Ok(())
+    }
+
+    /// Prints what consoles have begun to say and left so since this was last called: a prompt, mostly. With its end
+    /// it comes once more.
+    pub(super) fn show_unfinished(&mut self, out: &mut impl Write) {
+        for (slot, (begun, on_show)) in self.begun.iter_mut().enumerate() {
+            let line = self.stage.unfinished_line(slot);
+            if *begun != line {
+                (*begun, *on_show) = (line, false);
+            } else if !line.is_empty() && !std::mem::replace(on_show, true) {
+                let letter = emulator::array::slot_letter(slot);
+                let _ = writeln!(out, "{letter}| {line}");
+            }
+        }
+        let _ = out.flush();
     }
 
     pub(super) fn obey(&mut self, command: &Command) -> Result<String, String> {

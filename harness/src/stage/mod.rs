@@ -189,7 +189,8 @@ impl Stage {
         }
     }
 
-    fn unfinished_line(&self, slot: usize) -> String {
+    /// What board `slot` printed since the end of its last line.
+    pub fn unfinished_line(&self, slot: usize) -> String {
         let board = self.array.boards().get(slot);
         board.map_or(String::new(), |board| board.console().unfinished_line())
     }
