@@ -48,7 +48,12 @@ pub enum NodeEvent {
     /// The self-test failed; the node asks for nothing (CD15).
     SelfTestFailed,
     /// The boot program is ready (step 310).
-    MinimallyOperational,
+    MinimallyOperational {
+        /// What it is.
+        module: Module,
+        /// Of which set.
+        set: u8,
+    },
     /// It asked (step 311).
     ImageRequested {
         /// As what; nothing in a generic request.
@@ -78,6 +83,8 @@ pub enum NodeEvent {
         module: Module,
         /// Running what.
         version: VersionTag,
+        /// Of which set.
+        set: u8,
     },
     /// It was told to reboot (CD7).
     RebootOrdered {
@@ -90,7 +97,10 @@ impl fmt::Display for NodeEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NodeEvent::SelfTestFailed => f.write_str("self-test-failed"),
-            NodeEvent::MinimallyOperational => f.write_str("minimally-operational"),
+            NodeEvent::MinimallyOperational { module, set } => {
+                let module = module.as_str();
+                write!(f, "minimally-operational type={module} set={set}")
+            }
             NodeEvent::ImageRequested {
                 module,
                 reason,
@@ -117,8 +127,13 @@ impl fmt::Display for NodeEvent {
                     "image-loaded content={content} version={version} bytes={length}"
                 )
             }
-            NodeEvent::Operational { module, version } => {
-                write!(f, "operational type={} version={version}", module.as_str())
+            NodeEvent::Operational {
+                module,
+                version,
+                set,
+            } => {
+                let module = module.as_str();
+                write!(f, "operational type={module} version={version} set={set}")
             }
             NodeEvent::RebootOrdered { by } => write!(f, "reboot-ordered by={by}"),
         }

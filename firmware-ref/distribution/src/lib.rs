@@ -81,5 +81,6 @@ pub const REPORT_NS: u64 = 300_000_000;
 /// Set of the masters, which are no members of any set that is updated.
 pub const MASTER_SET: u8 = 255;
 
-/// CRC-32 as in IEEE 802.3, over tables of contents, parts and whole broadcasts.
-pub(crate) static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 as in IEEE 802.3, over tables of contents, parts and whole broadcasts. Its table is 1 KiB, and a
+/// boot ROM has no room for a second one.
+pub static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);

@@ -144,7 +144,12 @@ fn k18_one_broadcast_for_each_type_in_the_order_of_arrival() {
     let contents: Vec<&str> = all.iter().map(|it| it.split(' ').nth(2).unwrap()).collect();
     assert_eq!(
         contents,
-        ["content=xy", "content=drive", "content=panel", "content=xy"]
+        [
+            "content=xy",
+            "content=drive",
+            "content=operator-panel",
+            "content=xy"
+        ]
     );
 }
 

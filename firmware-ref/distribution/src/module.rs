@@ -39,9 +39,9 @@ impl Module {
     pub fn as_str(self) -> &'static str {
         match self {
             Module::Communication => "communication",
-            Module::Work => "work",
+            Module::Work => "work-processor",
             Module::Xy => "xy",
-            Module::Panel => "panel",
+            Module::Panel => "operator-panel",
             Module::Drive => "drive",
             Module::Master => "master",
         }

@@ -106,7 +106,8 @@ impl Receiver {
         }
         // Minimally operational (step 310), so it asks (step 311).
         self.state = State::Waiting;
-        self.trace(NodeEvent::MinimallyOperational);
+        let Identity { module, set, .. } = self.identity;
+        self.trace(NodeEvent::MinimallyOperational { module, set });
         self.ask(now_ns);
     }
 

@@ -33,6 +33,7 @@ impl Running {
         running.act(NodeAction::Trace(NodeEvent::Operational {
             module: identity.module,
             version,
+            set: identity.set,
         }));
         running.report();
         running
@@ -102,7 +103,7 @@ mod tests {
     fn started() -> Running {
         let mut running = Running::new(IDENTITY, VersionTag::from_bytes([1, 0, 0, 0]));
         let first = running.next_action();
-        let expected = "operational type=drive version=1.0";
+        let expected = "operational type=drive version=1.0 set=1";
         assert!(matches!(first, Some(NodeAction::Trace(event)) if event.to_string() == expected));
         assert!(matches!(running.next_action(), Some(NodeAction::Send(_))));
         assert_eq!(running.next_action(), None);

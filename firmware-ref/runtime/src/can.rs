@@ -138,6 +138,14 @@ impl CanController {
         u16::from_le_bytes(status) & STATUS_BUS_OFF != 0
     }
 
+    /// Lets a controller that went bus-off take part again.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn restart(&self, control: &BoardControl) -> Result<(), DeviceError> {
+        self.inner.borrow_mut().start(control)
+    }
+
     /// Transmissions that there is room for.
     ///
     /// # Errors
