@@ -50,6 +50,11 @@ impl Chunk {
         Arc::strong_count(&self.0) == 1
     }
 
+    /// Has the processor fetch the count of those who share it, and does not wait for that.
+    pub fn fetch(&self) {
+        std::hint::black_box(Arc::strong_count(&self.0));
+    }
+
     /// To write; copied before where it is shared.
     pub fn bytes_mut(&mut self) -> &mut [u8; CHUNK] {
         let bytes: &mut Box<_> = Arc::make_mut(&mut self.0);

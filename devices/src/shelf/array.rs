@@ -234,12 +234,12 @@ impl Shelf {
     }
 
     /// Reads sectors of the volume from first to last and says what was found.
-    pub(super) fn read_sectors(
-        &self,
+    pub(super) fn read_sectors<'a>(
+        &'a self,
         first: u64,
         end: u64,
         tally: &mut Tally,
-        found: &mut dyn FnMut(Found<'_>),
+        found: &mut dyn FnMut(Found<'a>),
     ) {
         let mut sector = first;
         while sector < end {
@@ -252,13 +252,13 @@ impl Shelf {
     }
 
     /// The same for sectors that are all in the chunk that `place` is in.
-    fn read_chunk(
-        &self,
+    fn read_chunk<'a>(
+        &'a self,
         place: Place,
         first: u64,
         end: u64,
         tally: &mut Tally,
-        found: &mut dyn FnMut(Found<'_>),
+        found: &mut dyn FnMut(Found<'a>),
     ) {
         let Place { row, column, .. } = place;
         let slot = self.geometry.slot_of(row, column);

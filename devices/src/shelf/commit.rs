@@ -137,7 +137,13 @@ impl Shelf {
             Level::Five | Level::Six => (1, self.geometry.tolerates()),
         };
         let (mut batch, mut room) = (Vec::with_capacity(BATCH), journal::most_sectors());
-        let offsets = usize::try_from(self.geometry.chunk_sectors).unwrap_or(0);
+        // Nothing is noted, and no room made for it, where there is no parity.
+        let offsets = if per_place > 0 {
+            self.geometry.chunk_sectors
+        } else {
+            0
+        };
+        let offsets = usize::try_from(offsets).unwrap_or(0);
         let mut protected = Protected {
             row: 0,
             seen: vec![false; offsets],

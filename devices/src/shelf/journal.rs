@@ -76,6 +76,8 @@ impl Writes {
     pub(super) fn runs(&self) -> Vec<(usize, Run)> {
         let follows = |a: &Write, b: &Write| (a.slot, a.end()) == (b.slot, b.sector);
         let stretches = self.0.chunk_by(follows);
+        // To share one changes its count, and waits for it: better for all of them at once.
+        self.0.iter().for_each(|write| write.stored.chunk().fetch());
         let run = |stretch: &[Write]| {
             let Write { slot, sector, .. } = *stretch.first()?;
             let pieces = stretch.iter().map(|write| write.stored.clone());

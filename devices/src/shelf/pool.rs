@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 
 use crate::medium::Chunk;
 
+/// So many chunks before one is handed out it is fetched.
+const AHEAD: usize = 16;
+
 /// Chunks to be used again, the oldest first: they mostly follow each other in memory as they did on the
 /// member.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ impl Pool {
     /// A chunk that nobody else has, with anything in it.
     pub(super) fn take(&mut self) -> Chunk {
         self.out += 1;
+        // Whether it is shared is asked soon.
+        if let Some(later) = self.chunks.get(AHEAD) {
+            later.fetch();
+        }
         while let Some(mut chunk) = self.chunks.pop_front() {
             // A checkpoint may have it.
             if chunk.is_unshared() {

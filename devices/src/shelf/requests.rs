@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::array::{Found, Shelf, Tally};
-use super::sector::STORED_BYTES;
+use super::sector::{BLOCK_SECTORS, Part, STORED_BYTES};
 use super::status::Counters;
 use crate::block::{BlockCore, BlockError, Completion, Destination, Request, SECTOR_BYTES};
 use crate::event::DeviceEvent;
@@ -27,6 +27,9 @@ pub(super) struct Waiter {
     ticket: u64,
     round: u64,
 }
+
+/// Blocks that are found before the first of them is copied.
+const GATHERED: usize = 32;
 
 /// When and how a request ends.
 enum Outcome {
@@ -138,14 +141,25 @@ impl Shelf {
         events: &mut Vec<DeviceEvent>,
     ) -> (Nanos, Result<(), BlockError>) {
         let (mut tally, mut recovered, mut lost) = (Tally::new(), Vec::new(), None);
+        let mut good = Vec::new();
+        // Of a single block nothing is to be put off, and nothing for it to be made.
+        let at_once = end - first <= BLOCK_SECTORS;
         self.read_sectors(first, end, &mut tally, &mut |found| match found {
-            Found::Good(stored) => into.append_sectors(&stored, STORED_BYTES),
+            Found::Good(stored) if at_once => into.append_sectors(&stored, STORED_BYTES),
+            Found::Good(stored) => {
+                good.push(stored);
+                if good.len() == GATHERED {
+                    hand_over(&mut good, into);
+                }
+            }
             Found::Recovered(sector, stored) => {
+                hand_over(&mut good, into);
                 into.append(stored.first_data());
                 recovered.push((sector, stored));
             }
             Found::Lost(sector) => lost = lost.or(Some(sector)),
         });
+        hand_over(&mut good, into);
         for (sector, stored) in recovered {
             let what = format!("bad-sector-recovered sector={sector}");
             events.push(DeviceEvent::MediumFault(what));
@@ -247,6 +261,17 @@ impl Shelf {
     pub fn fenced(&self, port: usize) -> bool {
         self.ports.get(&port).is_some_and(|port| port.fenced)
     }
+}
+
+/// Gives what was found to who asked.
+fn hand_over(good: &mut Vec<Part<'_>>, into: &mut dyn Destination) {
+    // Where all of them are is asked before the first is copied: that would have to wait for memory to have
+    // taken what is under way to it, each time anew.
+    let stored: Vec<&[u8]> = good.iter().map(|part| &**part).collect();
+    for stored in stored {
+        into.append_sectors(stored, STORED_BYTES);
+    }
+    good.clear();
 }
 
 impl BlockCore for Shelf {

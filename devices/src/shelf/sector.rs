@@ -88,6 +88,11 @@ impl<'a> Part<'a> {
         self.sectors() == BLOCK_SECTORS
     }
 
+    /// The chunk that this is part of.
+    pub(super) fn chunk(&self) -> &Chunk {
+        &self.chunk
+    }
+
     /// The chunk that this is part of, to be exchanged.
     pub(super) fn chunk_mut(&mut self) -> &mut Chunk {
         self.chunk.to_mut()

@@ -165,6 +165,19 @@ fn rot_is_noticed_when_read_and_repaired_by_a_scrub() {
 }
 
 #[test]
+fn a_long_read_over_rot_gives_everything_in_order() {
+    for (level, members) in REDUNDANT {
+        let (mut bench, content) = filled(level, members, 0);
+        let (member, sector) = bench.shelf.locate(75).unwrap();
+        bench.shelf.rot(member, sector);
+        let sectors = u32::try_from(bench.shelf.sectors()).unwrap();
+        assert_eq!(bench.read(0, sectors), Ok(content), "{level:?}");
+        let fault = DeviceEvent::MediumFault("bad-sector-recovered sector=75".into());
+        assert!(bench.events.contains(&fault), "{level:?}");
+    }
+}
+
+#[test]
 fn parity_that_does_not_fit_is_repaired_by_a_scrub() {
     for (level, members) in REDUNDANT {
         let (mut bench, content) = filled(level, members, 0);
