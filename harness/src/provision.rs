@@ -123,10 +123,8 @@ fn node_rom(name: &str) -> Result<Arc<[u8]>, BuildError> {
     if name.contains('/') {
         return read(Path::new(name), NODE_ROM_BYTES).map(Arc::from);
     }
-    let wanted = format!("node-rom-{}", name.replace('.', "-"));
-    let found = firmware::all().iter().find(|built| built.name == wanted);
     let missing = || BuildError::NoNodeRom(name.to_owned());
-    found.map(|rom| Arc::from(rom.bytes)).ok_or_else(missing)
+    firmware::node_rom(name).map(Arc::from).ok_or_else(missing)
 }
 
 fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {

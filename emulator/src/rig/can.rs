@@ -10,7 +10,7 @@ pub const MAX_NODES: u16 = 256;
 const BIT_RATE: (u32, u32) = (10_000, 1_000_000);
 const DATA_BIT_RATE_MAX: u32 = 8_000_000;
 const SEGMENTS_MAX: usize = 16;
-const NODE_RAM_MIB: (u32, u32) = (1, 16);
+const NODE_RAM_MIB: (u32, u32) = (2, 16);
 const SETS_MAX: u8 = 15;
 
 /// The CAN bus: how fast it is, and its segments (board manual §10). Without segments there is none.
@@ -66,7 +66,7 @@ pub struct NodeGroup {
     pub segment: String,
     /// The set that they are updated with, from 1.
     pub set: u8,
-    /// The boot ROM: a build of the reference firmware, or the path of an image of at most 16 KiB.
+    /// The boot ROM: a build of the reference firmware, or the path of an image of at most 32 KiB.
     pub rom: String,
     /// Size of the RAM of each.
     pub ram_mib: u32,
@@ -81,7 +81,7 @@ impl Default for NodeGroup {
             segment: String::new(),
             set: 1,
             rom: "1.0".to_owned(),
-            ram_mib: 1,
+            ram_mib: 2,
         }
     }
 }
