@@ -10,6 +10,8 @@
 
 pub mod block;
 pub mod board_control;
+pub mod can;
+
 pub mod console;
 pub mod event;
 pub mod flash;

@@ -40,7 +40,7 @@ pub struct PowerLoss {
     pub seed: u64,
 }
 
-/// What kind of persistent operation a medium began; a cut can be placed at each one.
+/// What kind of operation began; a cut can be placed at each one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperationKind {
@@ -52,6 +52,8 @@ pub enum OperationKind {
     MemberWrite,
     /// A commit of a volatile cache.
     Flush,
+    /// A frame on a CAN bus: nothing persistent, but a place where a cut matters. Only counted when asked for.
+    CanFrame,
 }
 
 impl OperationKind {
@@ -62,6 +64,7 @@ impl OperationKind {
             OperationKind::Erase => "erase",
             OperationKind::MemberWrite => "member-write",
             OperationKind::Flush => "flush",
+            OperationKind::CanFrame => "can-frame",
         }
     }
 }

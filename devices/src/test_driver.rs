@@ -269,6 +269,7 @@ pub(crate) fn check_hostile<D: VirtioDevice>(
     hostile: &Hostile,
 ) {
     let mut driver = TestDriver::new(device);
+    driver.features = device.features(core);
     driver
         .memory
         .write_slice(&hostile.contents, GuestAddress(BUFFERS))

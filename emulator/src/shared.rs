@@ -1,5 +1,6 @@
 //! The cores that several boards share.
 
+use devices::can::CanBus;
 use devices::midplane::Midplane;
 use devices::network::Segment;
 use devices::service_media::ServiceMedia;
@@ -17,6 +18,8 @@ pub struct Shared {
     pub media: ServiceMedia,
     /// The backplane link: port n is controller slot n.
     pub backplane: Segment,
+    /// The CAN bus, if there is one: its nodes are the controller slots, then the nodes.
+    pub can: Option<CanBus>,
     /// The host link: port n is controller slot n, the last port is the host.
     pub hosts: Segment,
 }

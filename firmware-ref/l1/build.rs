@@ -3,7 +3,7 @@
 fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo::rerun-if-changed=rom.ld");
-    println!("cargo::rerun-if-changed=src/reset.s");
+    println!("cargo::rerun-if-changed=../runtime/reset.s");
     for argument in [
         "-nostartfiles",
         "-nostdlib",

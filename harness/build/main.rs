@@ -61,9 +61,9 @@ fn build(
     for program in programs {
         command.args(["--bin", &program.binary]);
     }
-    let packages: BTreeSet<_> = programs.iter().map(|program| program.kind).collect();
-    for kind in packages {
-        command.args(["--package", &format!("arraybench-{kind}")]);
+    let packages: BTreeSet<_> = programs.iter().map(sources::Program::folder).collect();
+    for package in packages {
+        command.args(["--package", &format!("arraybench-{package}")]);
     }
     // Clippy, sanitizers and coverage come with flags and wrappers that are not meant for firmware.
     for (name, _) in env::vars_os() {

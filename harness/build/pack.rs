@@ -10,9 +10,11 @@ use image_pack::Recipe;
 use crate::elf;
 use crate::sources::Program;
 
-/// A ROM fills its part, the last word is the CRC-32 of all before it (read by L2's self test).
+/// A ROM fills its part up to 1 MiB, the last word is the CRC-32 of all before it (read by L2's self test,
+/// and by that of a node).
+const ROM_END: u64 = 0x10_0000;
 const ROM_BYTES: usize = 0x1_0000;
-const ROM_START: u64 = 0xf_0000;
+const NODE_ROM_BYTES: usize = 0x8000;
 const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Sections that the linker script makes of a level's parts (VC7).
@@ -38,7 +40,8 @@ pub(crate) fn pack(program: &Program, elf: &[u8]) -> Result<Packed, Box<dyn Erro
     let linked = elf::Program::parse(elf)?;
     let (start, flat) = linked.flat(0xff)?;
     let bytes = match program.kind {
-        Kind::L1 => rom(start, flat)?,
+        Kind::L1 => rom(start, flat, ROM_BYTES)?,
+        Kind::NodeRom => rom(start, flat, NODE_ROM_BYTES)?,
         _ => level(program, &linked, start, &flat)?,
     };
     Ok(Packed {
@@ -47,8 +50,8 @@ pub(crate) fn pack(program: &Program, elf: &[u8]) -> Result<Packed, Box<dyn Erro
     })
 }
 
-fn rom(start: u64, mut rom: Vec<u8>) -> Result<Vec<u8>, Box<dyn Error>> {
-    if start != ROM_START || rom.len() != ROM_BYTES {
+fn rom(start: u64, mut rom: Vec<u8>, bytes: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+    if rom.len() != bytes || start + u64::try_from(bytes)? != ROM_END {
         return Err(format!("the ROM is {} bytes at {start:#x}", rom.len()).into());
     }
     if let Some((body, sum)) = rom.split_last_chunk_mut::<4>() {
@@ -91,11 +94,15 @@ impl Packed {
     /// One element of the table that `src/firmware` includes.
     pub(crate) fn table_entry(&self, program: &Program, file: &Path) -> String {
         let mut entry = format!(
-            "Firmware {{ name: {:?}, kind: Kind::{:?}, version: {:?}, bytes: include_bytes!({:?}), \
-             functions: &[",
+            "Firmware {{ name: {:?}, kind: Kind::{:?}, version: {:?}, module: {}, \
+             bytes: include_bytes!({:?}), functions: &[",
             program.binary,
             program.kind,
             program.version.as_str(),
+            match program.module {
+                Some(module) => format!("Some(Module::{module:?})"),
+                None => "None".to_owned(),
+            },
             file.display().to_string(),
         );
         for (address, length, name) in &self.functions {

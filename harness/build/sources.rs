@@ -4,15 +4,32 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use distribution::Module;
 use image::{Kind, Version};
 
-/// One firmware program: a build of a level.
+/// One firmware program: a build of a level, or of a node's boot ROM or image.
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// Name of its binary target: `l1`, `l2-1-0`, `l3-2-0-crash`.
+    /// Name of its binary target: `l1`, `l2-1-0`, `l3-2-0-crash`, `node-rom-1-0`, `node-1-0-drive`.
     pub(crate) binary: String,
     pub(crate) kind: Kind,
     pub(crate) version: Version,
+    /// Which nodes an image is for.
+    pub(crate) module: Option<Module>,
+}
+
+impl Program {
+    /// Folder of its package in the firmware's workspace.
+    pub(crate) fn folder(&self) -> &'static str {
+        folder(self.kind)
+    }
+}
+
+fn folder(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Node => "node-image",
+        other => other.as_str(),
+    }
 }
 
 /// Asks cargo to build again when anything in the firmware's workspace changes. Its own target directory,
@@ -28,15 +45,19 @@ pub(crate) fn watch(workspace: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The ROM, and every build of the levels above it: one file in `src/bin` each.
+/// The ROMs, and every build of the levels above and of nodes' images: one file in `src/bin` each.
 pub(crate) fn programs(workspace: &Path) -> Result<Vec<Program>, Box<dyn Error>> {
-    let mut programs = vec![Program {
-        binary: "l1".to_owned(),
-        kind: Kind::L1,
-        version: "1.0".parse()?,
-    }];
-    for kind in [Kind::L2, Kind::L3] {
-        let folder = workspace.join(kind.as_str()).join("src/bin");
+    let rom = |binary: &str, kind| -> Result<Program, Box<dyn Error>> {
+        Ok(Program {
+            binary: binary.to_owned(),
+            kind,
+            version: "1.0".parse()?,
+            module: None,
+        })
+    };
+    let mut programs = vec![rom("l1", Kind::L1)?, rom("node-rom-1-0", Kind::NodeRom)?];
+    for kind in [Kind::L2, Kind::L3, Kind::Node] {
+        let folder = workspace.join(folder(kind)).join("src/bin");
         if !folder.is_dir() {
             continue;
         }
@@ -50,20 +71,38 @@ pub(crate) fn programs(workspace: &Path) -> Result<Vec<Program>, Box<dyn Error>>
         }
         names.sort();
         for binary in names {
-            let version = version(&binary, kind)
-                .ok_or_else(|| format!("{binary} is not named {kind}-MAJOR-MINOR[-BUILD]"))?;
+            let (version, module) = version(&binary, kind)
+                .ok_or_else(|| format!("{binary} is not named {}", pattern(kind)))?;
             programs.push(Program {
                 binary,
                 kind,
                 version,
+                module,
             });
         }
     }
     Ok(programs)
 }
 
-/// `l3-2-0-crash` is version 2.0-crash: cargo allows no dot in the name of a target.
-fn version(binary: &str, kind: Kind) -> Option<Version> {
+fn pattern(kind: Kind) -> String {
+    match kind {
+        Kind::Node => "node-MAJOR-MINOR-TYPE[-BUILD]".to_owned(),
+        level => format!("{level}-MAJOR-MINOR[-BUILD]"),
+    }
+}
+
+/// `l3-2-0-crash` is version 2.0-crash, `node-2-0-drive-crash` the same for drives: cargo allows no dot in
+/// the name of a target.
+fn version(binary: &str, kind: Kind) -> Option<(Version, Option<Module>)> {
     let rest = binary.strip_prefix(kind.as_str())?.strip_prefix('-')?;
-    rest.replacen('-', ".", 1).parse().ok()
+    let text = rest.replacen('-', ".", 1);
+    if kind != Kind::Node {
+        return Some((text.parse().ok()?, None));
+    }
+    let (number, rest) = text.split_once('-')?;
+    let module = Module::ALL
+        .into_iter()
+        .find(|module| rest.starts_with(module.as_str()))?;
+    let build = rest.strip_prefix(module.as_str())?;
+    Some((format!("{number}{build}").parse().ok()?, Some(module)))
 }

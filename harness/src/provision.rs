@@ -7,6 +7,7 @@ use devices::block::{BlockCore, Request};
 use devices::power::{PowerLoss, Shape, mix};
 use devices::shelf::Shelf;
 use devices::time::Nanos;
+use emulator::array::Roms;
 use emulator::board::Controller;
 use emulator::rig::Rig;
 use image::{ImageHeader, Kind, Package, Record};
@@ -14,7 +15,9 @@ use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
 
-use crate::files::{LARGEST_FIRMWARE_BYTES, NotSetUp, ROM_BYTES, read_binary, with_setup_files};
+use crate::files::{
+    LARGEST_FIRMWARE_BYTES, NODE_ROM_BYTES, NotSetUp, ROM_BYTES, read_binary, with_setup_files,
+};
 use crate::firmware;
 use crate::scenario::contents::{
     ArrayContents, BankContents, Build, Damage, FlashContents, PackageContents,
@@ -44,6 +47,9 @@ pub enum BuildError {
         /// Version asked for.
         version: String,
     },
+    /// A build of the nodes' ROM that this program does not carry.
+    #[error("there is no reference build {0} of the nodes' boot ROM")]
+    NoNodeRom(String),
     /// A file that is not there, or changed since it was found good.
     #[error("{}: {what}; {remedy}", path.display())]
     File {
@@ -100,11 +106,28 @@ pub fn located(rig: &Rig) -> Result<Rig, BuildError> {
     with_setup_files(rig).map_err(missing)
 }
 
-/// The boot ROM of a rig's boards.
+/// The boot ROMs of a rig's boards.
 ///
 /// # Errors
 /// There is none, or its file cannot be read.
-pub fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
+pub fn roms(rig: &Rig) -> Result<Roms, BuildError> {
+    let nodes = rig.nodes().map(|node| node_rom(&node.group.rom));
+    Ok(Roms {
+        controllers: rom(rig)?,
+        nodes: nodes.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The boot ROM of a node: a build of the reference firmware, or a file.
+fn node_rom(name: &str) -> Result<Arc<[u8]>, BuildError> {
+    if name.contains('/') {
+        return read(Path::new(name), NODE_ROM_BYTES).map(Arc::from);
+    }
+    let missing = || BuildError::NoNodeRom(name.to_owned());
+    firmware::node_rom(name).map(Arc::from).ok_or_else(missing)
+}
+
+fn rom(rig: &Rig) -> Result<Arc<[u8]>, BuildError> {
     if rig.board.rom.contains('/') {
         return read(Path::new(&rig.board.rom), ROM_BYTES).map(Arc::from);
     }

@@ -327,7 +327,7 @@ fn a_live_upgrade_with_power_cuts_is_not_changed_by_restoring() {
         (
             |s| all_up(s) && s.views()[0].application.as_deref() == Some("2.0"),
             |s| {
-                let reset = s.array.reset(1, ResetReason::Warm);
+                let reset = s.array.reset(Source::Board(1), ResetReason::Warm);
                 reset.expect("it has power");
             },
         ),

@@ -25,7 +25,7 @@ pub use script::{Misplaced, Script, Spoil, Step};
 
 use devices::event::DeviceEvent;
 use devices::time::Nanos;
-use devices::virtio::{DeviceIo, F_VERSION_1, GuestMemory, VirtioDevice};
+use devices::virtio::{DeviceIo, GuestMemory, VirtioDevice};
 use ring::{ARENAS, MEMORY_BYTES, Ring};
 use virtio_queue::Queue;
 use vm_memory::GuestAddress;
@@ -225,7 +225,7 @@ impl<M: Machine> Bench<M> {
         }
         let before = self.events.len();
         let (device, mut core) = self.machine.device(index);
-        let mut io = DeviceIo::new(self.now, F_VERSION_1, memory, queues, &mut self.events);
+        let mut io = DeviceIo::new(self.now, M::FEATURES, memory, queues, &mut self.events);
         device.service(&mut core, &mut io);
         *needs_reset = io.needs_reset;
         let faulty = self.events[before..]

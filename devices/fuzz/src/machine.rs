@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use arbitrary::Arbitrary;
 use devices::event::DeviceEvent;
 use devices::time::Nanos;
-use devices::virtio::VirtioDevice;
+use devices::virtio::{F_VERSION_1, VirtioDevice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +18,8 @@ pub trait Machine: Clone + PartialEq + Debug + Serialize + DeserializeOwned {
 
     /// How many devices there are, each with a driver of its own.
     const DEVICES: usize;
+    /// Feature bits that the drivers accept.
+    const FEATURES: u64 = F_VERSION_1;
     /// Most bytes a snapshot of it may have: whatever its drivers do, it holds no more.
     const MOST_BYTES: usize;
 

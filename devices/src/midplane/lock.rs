@@ -39,7 +39,8 @@ impl Midplane {
     /// A slot that is fenced gets no lock before it has reset: otherwise a controller that lost a
     /// take-over could fence its successor in turn.
     pub fn lock(&mut self, slot: u32, lock: u32, action: LockAction) -> LockAnswer {
-        let fenced = self.fenced(slot);
+        // A board that is on no slot of the midplane, a node of the CAN bus, may look.
+        let barred = self.fenced(slot) || self.slot(slot).is_none();
         let index = usize::try_from(lock).unwrap_or(usize::MAX);
         let Some(state) = self.locks.get_mut(index) else {
             return LockAnswer {
@@ -58,7 +59,7 @@ impl Midplane {
             }
             LockAction::Release => Err(Refusal::Refused),
             LockAction::Acquire | LockAction::Take if mine => Ok(()),
-            LockAction::Acquire | LockAction::Take if fenced => Err(Refusal::Refused),
+            LockAction::Acquire | LockAction::Take if barred => Err(Refusal::Refused),
             LockAction::Acquire if owner.is_some() => Err(Refusal::Refused),
             LockAction::Acquire | LockAction::Take => {
                 state.owner = Some(slot);

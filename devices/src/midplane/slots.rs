@@ -41,12 +41,14 @@ impl Midplane {
     /// pulled: a dead controller cannot keep its partner down. It outlives a reset of the asker.
     ///
     /// # Errors
-    /// There is no such slot, or a controller wants to hold itself.
+    /// There is no such slot, a controller wants to hold itself, or who asks is in no slot.
     pub fn hold(&mut self, by: u32, slot: u32, action: HoldAction) -> Result<SlotLines, Refusal> {
+        let foreign = self.slot(by).is_none();
         let Some(lines) = self.slot_mut(slot) else {
             return Err(Refusal::NoSuch);
         };
         match action {
+            HoldAction::Hold | HoldAction::Release if foreign => return Err(Refusal::Refused),
             HoldAction::Query => {}
             HoldAction::Hold if by == slot => return Err(Refusal::Refused),
             HoldAction::Hold => {

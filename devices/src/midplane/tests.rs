@@ -136,3 +136,22 @@ fn numbers_out_of_range_are_answered() {
 fn the_calendar_runs_with_virtual_time() {
     assert_eq!(pair().calendar_seconds(Nanos(2_999_999_999)), 1_002);
 }
+
+#[test]
+fn a_board_in_no_slot_may_only_look() {
+    let mut midplane = pair();
+    let no = Err(Refusal::Refused);
+    for action in [LockAction::Acquire, LockAction::Take, LockAction::Release] {
+        assert_eq!(midplane.lock(2, 0, action).outcome, no, "{action:?}");
+    }
+    assert_eq!(midplane.lock(2, 0, LockAction::Query).outcome, Ok(()));
+    for action in [HoldAction::Hold, HoldAction::Release] {
+        assert_eq!(
+            midplane.hold(2, 0, action),
+            Err(Refusal::Refused),
+            "{action:?}"
+        );
+    }
+    assert!(midplane.hold(2, 0, HoldAction::Query).is_ok());
+    assert!(midplane.take_commands().is_empty());
+}

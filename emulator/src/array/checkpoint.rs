@@ -8,7 +8,7 @@ use devices::board_control::ResetReason;
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
-use super::event::{ArrayEvent, slot_letter};
+use super::event::ArrayEvent;
 use super::power::ArmedCut;
 use super::{Array, ArrayError};
 use crate::board::SavedBoard;
@@ -64,12 +64,14 @@ impl Array {
     /// An engine cannot be checkpointed.
     pub fn save(&mut self, base: Option<&SavedArray>) -> Result<SavedArray, ArrayError> {
         let mut boards = Vec::with_capacity(self.boards.len());
-        for (index, board) in self.boards.iter_mut().enumerate() {
+        for index in 0..self.boards.len() {
+            let place = self.place(index);
             let base = base.and_then(|base| base.boards.get(index));
-            let saved = board.save(base).map_err(|source| ArrayError::Engine {
-                board: slot_letter(index),
+            let failed = |source| ArrayError::Engine {
+                board: place,
                 source,
-            })?;
+            };
+            let saved = self.boards[index].save(base).map_err(failed)?;
             boards.push(saved);
         }
         Ok(SavedArray {
@@ -94,15 +96,15 @@ impl Array {
     pub fn restore(&mut self, saved: &SavedArray) -> Result<(), ArrayError> {
         if saved.boards.len() != self.boards.len() || saved.leaving_reset.len() != self.boards.len()
         {
-            return Err(ArrayError::Checkpoint(
-                "it has another number of controller slots",
-            ));
+            return Err(ArrayError::Checkpoint("it has another number of boards"));
         }
-        for (index, (board, saved)) in self.boards.iter_mut().zip(&saved.boards).enumerate() {
-            board.restore(saved).map_err(|source| ArrayError::Engine {
-                board: slot_letter(index),
+        for (index, saved) in saved.boards.iter().enumerate() {
+            let place = self.place(index);
+            let failed = |source| ArrayError::Engine {
+                board: place,
                 source,
-            })?;
+            };
+            self.boards[index].restore(saved).map_err(failed)?;
         }
         self.now = saved.now;
         self.seed = saved.seed;

@@ -26,8 +26,12 @@ pub struct ArrayEvent {
 pub enum Source {
     /// The controller board in a slot, or a device on it.
     Board(usize),
+    /// A node on the CAN bus, from 0, or a device on it.
+    Node(usize),
     /// The RAID shelf.
     Shelf,
+    /// The CAN bus.
+    Can,
     /// The networks.
     Network,
     /// The chassis: midplane, power, service media.
@@ -98,7 +102,9 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Board(slot) => write!(f, "{}", slot_letter(*slot)),
+            Source::Node(node) => write!(f, "node-{}", node + 1),
             Source::Shelf => f.write_str("shelf"),
+            Source::Can => f.write_str("can"),
             Source::Network => f.write_str("network"),
             Source::Chassis => f.write_str("chassis"),
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use devices::board_control::{ResetKind, ResetReason};
 use devices::time::Nanos;
 
-use super::event::{EventKind, Source, slot_letter};
+use super::event::{EventKind, Source};
 use super::{Array, ArrayError, Step};
 use crate::board::Cpu;
 
@@ -79,7 +79,7 @@ impl Array {
 
     fn hear_board(&mut self, slot: usize, patience: Duration) -> Result<(), ArrayError> {
         let failed = |source| ArrayError::Engine {
-            board: slot_letter(slot),
+            board: Source::Board(slot),
             source,
         };
         let stop = self.boards[slot].listen(patience).map_err(failed)?;

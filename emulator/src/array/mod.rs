@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use devices::board_control::{BoardIdentity, ResetReason};
+use devices::can::CanBus;
 use devices::midplane::Midplane;
 use devices::network::{PortSettings, Segment};
 use devices::service_media::ServiceMedia;
@@ -28,7 +29,7 @@ pub use self::event::{ArrayEvent, EventKind, Source, slot_letter};
 use self::freely::RealClock;
 pub use self::power::{ArmedCut, CutPoint, PowerDomain};
 pub use self::step::Step;
-pub use self::wiring::{ARRAY_ID, Storage, WiringError, disk_timing, flash_timings};
+pub use self::wiring::{ARRAY_ID, Roms, Storage, WiringError, disk_timing, flash_timings};
 use crate::board::{Board, Fitting};
 use crate::engine::{EngineChoice, EngineError, Hardware};
 use crate::rig::{Boot, Machine};
@@ -50,6 +51,10 @@ pub struct ArrayParts {
     pub devices: Vec<String>,
     /// The boot ROM of every AB-1.
     pub rom: Arc<[u8]>,
+    /// The CAN bus, with the controller slots and then the nodes wired to it.
+    pub can: Option<CanBus>,
+    /// The nodes on the CAN bus.
+    pub nodes: Vec<NodeParts>,
     /// The RAID shelf.
     pub shelf: Shelf,
     /// How fast the backplane link is.
@@ -64,6 +69,17 @@ pub struct ArrayParts {
     pub hang_limit: Duration,
     /// Decides every detail that a power cut's shape leaves open.
     pub seed: u64,
+}
+
+/// What a node is built from.
+#[derive(Clone, Debug)]
+pub struct NodeParts {
+    /// What its straps and its socket tell it. Boots and reset facts are filled in by the array.
+    pub identity: BoardIdentity,
+    /// The boot ROM.
+    pub rom: Arc<[u8]>,
+    /// Names of its devices, of [`crate::board::DEVICE_NAMES`].
+    pub devices: Vec<String>,
 }
 
 /// What happens to a board that crashed.
@@ -86,7 +102,9 @@ pub struct Array {
     now: Nanos,
     seed: u64,
     shared: Shared,
+    /// The controllers, then the nodes.
     boards: Vec<Board>,
+    controllers: usize,
     crash_policy: CrashPolicy,
     /// When each board leaves reset, and why it was reset.
     leaving_reset: Vec<Option<(Nanos, ResetReason)>>,
@@ -110,20 +128,20 @@ pub enum ArrayError {
     /// An engine failed.
     #[error("board {board} cannot run")]
     Engine {
-        /// Letter of the slot.
-        board: char,
+        /// Which board.
+        board: Source,
         /// Why.
         #[source]
         source: EngineError,
     },
-    /// There is no such slot.
-    #[error("there is no controller slot {0}")]
-    NoSlot(usize),
-    /// The slot is not in the state that the request needs.
-    #[error("controller slot {slot}: {problem}")]
-    Slot {
-        /// Letter of the slot.
-        slot: char,
+    /// There is no such place for a board.
+    #[error("there is no place {0} for a board")]
+    NoPlace(Source),
+    /// A place for a board is not in the state that the request needs.
+    #[error("{place}: {problem}")]
+    Place {
+        /// Which one.
+        place: Source,
         /// What is in the way.
         problem: &'static str,
     },
@@ -146,6 +164,7 @@ impl Array {
             media: ServiceMedia::default(),
             backplane: Segment::new(slots, parts.backplane),
             hosts: Segment::new(slots + 1, parts.host_link),
+            can: parts.can,
         };
         // The host's end of its link is always lit; the boards' ends follow their power.
         shared.hosts.set_powered(slots, true);
@@ -163,7 +182,7 @@ impl Array {
             identity.slot = u32::try_from(index).unwrap_or(u32::MAX);
             identity.slots = count;
             let failed = |source| ArrayError::Engine {
-                board: slot_letter(index),
+                board: Source::Board(index),
                 source,
             };
             let hardware = Hardware {
@@ -183,13 +202,43 @@ impl Array {
                 &mut shared,
             ));
         }
+        for (node, parts_of_node) in parts.nodes.into_iter().enumerate() {
+            let NodeParts {
+                mut identity,
+                rom,
+                devices,
+            } = parts_of_node;
+            let index = slots + node;
+            identity.slot = u32::try_from(index).unwrap_or(u32::MAX);
+            identity.slots = count;
+            let hardware = Hardware {
+                machine: Machine::Ab1,
+                boot: Boot::default(),
+                ram_mib: identity.ram_mib,
+                rom,
+                hang_limit: parts.hang_limit,
+                slot: index,
+            };
+            let failed = |source| ArrayError::Engine {
+                board: Source::Node(node),
+                source,
+            };
+            let engine = parts.engine.build(&hardware).map_err(failed)?;
+            let fitting = Fitting {
+                runs_freely: false,
+                devices: Some(devices),
+            };
+            boards.push(Board::new(index, engine, fitting, identity, &mut shared));
+        }
+        let all = boards.len();
         Ok(Array {
             now: Nanos::ZERO,
             seed: parts.seed,
             shared,
             boards,
+            controllers: slots,
             crash_policy: parts.crash_policy,
-            leaving_reset: vec![None; slots],
+            leaving_reset: vec![None; all],
             shelf_powered: false,
             cuts: Vec::new(),
             next_cut: 0,
@@ -213,7 +262,30 @@ impl Array {
 
     /// The controller slots.
     pub fn boards(&self) -> &[Board] {
-        &self.boards
+        self.boards.get(..self.controllers).unwrap_or_default()
+    }
+
+    /// The nodes on the CAN bus.
+    pub fn nodes(&self) -> &[Board] {
+        self.boards.get(self.controllers..).unwrap_or_default()
+    }
+
+    /// One node, to meddle with its unit.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn node_mut(&mut self, node: usize) -> Result<&mut Board, ArrayError> {
+        self.disturbed = true;
+        let board = self.boards.get_mut(self.controllers + node);
+        board.ok_or(ArrayError::NoPlace(Source::Node(node)))
+    }
+
+    /// Where what board `index` does happens.
+    fn place(&self, index: usize) -> Source {
+        match index.checked_sub(self.controllers) {
+            None => Source::Board(index),
+            Some(node) => Source::Node(node),
+        }
     }
 
     /// One controller slot, to type on its console or to meddle with its unit.
@@ -222,7 +294,9 @@ impl Array {
     /// There is no such slot.
     pub fn board_mut(&mut self, slot: usize) -> Result<&mut Board, ArrayError> {
         self.disturbed = true;
-        self.boards.get_mut(slot).ok_or(ArrayError::NoSlot(slot))
+        let controllers = self.boards.get_mut(..self.controllers);
+        let board = controllers.unwrap_or_default().get_mut(slot);
+        board.ok_or(ArrayError::NoPlace(Source::Board(slot)))
     }
 
     /// What the boards share.
@@ -243,7 +317,7 @@ impl Array {
 
     /// The host's port on the host network.
     pub fn host_port(&self) -> usize {
-        self.boards.len()
+        self.controllers
     }
 
     /// What happened since the last call, oldest first.

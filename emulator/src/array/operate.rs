@@ -5,7 +5,7 @@ use devices::event::DeviceEvent;
 use devices::power::{PowerLoss, Shape};
 use devices::shelf::Shelf;
 
-use super::event::{EventKind, Source, slot_letter};
+use super::event::{EventKind, Source};
 use super::power::{ArmedCut, CutPoint, PowerDomain};
 use super::{Array, ArrayError};
 use crate::board::Controller;
@@ -21,7 +21,7 @@ impl Array {
             self.note_devices(Source::Shelf, events);
         }
         for slot in 0..self.boards.len() {
-            if domain.has_board(slot) && self.boards[slot].controller().is_some() {
+            if self.is_in(slot, domain) && self.boards[slot].controller().is_some() {
                 self.power_board(slot);
             }
         }
@@ -34,15 +34,34 @@ impl Array {
             return;
         }
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
-        self.shared.midplane.set_powered(number, true);
-        self.shared.backplane.set_powered(slot, true);
-        self.shared.hosts.set_powered(slot, true);
+        self.tell_power(slot, true);
         self.boards[slot].power_on();
-        self.note(Source::Board(slot), EventKind::PoweredOn);
+        self.note(self.place(slot), EventKind::PoweredOn);
         if self.shared.midplane.lines(number).held {
-            self.note(Source::Board(slot), EventKind::Held);
+            self.note(self.place(slot), EventKind::Held);
         } else {
             self.begin_reset(slot, ResetReason::PowerOn);
+        }
+    }
+
+    fn is_in(&self, index: usize, domain: PowerDomain) -> bool {
+        match index.checked_sub(self.controllers) {
+            None => domain.has_board(index),
+            Some(node) => domain.has_node(node),
+        }
+    }
+
+    /// Tells the chassis' parts whether a board has power: those that are no controllers are not of the
+    /// chassis.
+    fn tell_power(&mut self, index: usize, powered: bool) {
+        if let (Some(can), Ok(node)) = (&mut self.shared.can, index.try_into()) {
+            can.set_powered(self.now, node, powered);
+        }
+        if index < self.controllers {
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            self.shared.midplane.set_powered(number, powered);
+            self.shared.backplane.set_powered(index, powered);
+            self.shared.hosts.set_powered(index, powered);
         }
     }
 
@@ -70,15 +89,12 @@ impl Array {
 
     pub(super) fn lose_power(&mut self, domain: PowerDomain, loss: PowerLoss, lost: &EventKind) {
         for slot in 0..self.boards.len() {
-            if domain.has_board(slot) && self.boards[slot].powered() {
-                let number = u32::try_from(slot).unwrap_or(u32::MAX);
-                self.note(Source::Board(slot), lost.clone());
+            if self.is_in(slot, domain) && self.boards[slot].powered() {
+                self.note(self.place(slot), lost.clone());
                 let notices = self.boards[slot].power_lost(loss, &mut self.shared);
                 self.note_board(slot, notices);
                 self.leaving_reset[slot] = None;
-                self.shared.midplane.set_powered(number, false);
-                self.shared.backplane.set_powered(slot, false);
-                self.shared.hosts.set_powered(slot, false);
+                self.tell_power(slot, false);
             }
         }
         if domain.has_shelf() && self.shelf_powered {
@@ -95,78 +111,78 @@ impl Array {
     /// Resets a board from outside, as its reset button does.
     ///
     /// # Errors
-    /// There is no such slot, or it has no power, or is held by its partner.
-    pub fn reset(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
-        let board = self.boards.get(slot).ok_or(ArrayError::NoSlot(slot))?;
-        let letter = slot_letter(slot);
-        if !board.powered() {
-            return Err(ArrayError::Slot {
-                slot: letter,
-                problem: "it has no power to reset it",
-            });
+    /// There is no such board, or it has no power, or is held by its partner.
+    pub fn reset(&mut self, place: Source, reason: ResetReason) -> Result<(), ArrayError> {
+        let index = self.index(place)?;
+        let refused = |problem| Err(ArrayError::Place { place, problem });
+        if !self.boards[index].powered() {
+            return refused("it has no power to reset it");
         }
-        if self
-            .shared
-            .midplane
-            .lines(u32::try_from(slot).unwrap_or(u32::MAX))
-            .held
-        {
-            return Err(ArrayError::Slot {
-                slot: letter,
-                problem: "its partner holds it in reset",
-            });
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        if self.shared.midplane.lines(number).held {
+            return refused("its partner holds it in reset");
         }
-        self.begin_reset(slot, reason);
+        self.begin_reset(index, reason);
         Ok(())
     }
 
-    /// Puts a controller into an empty slot; it stays without power until [`Array::power_on`].
+    /// Puts a board into an empty place; it stays without power until [`Array::power_on`].
     ///
     /// # Errors
-    /// There is no such slot, or it is not empty.
-    pub fn insert(&mut self, slot: usize, controller: Controller) -> Result<(), ArrayError> {
-        let board = self.boards.get_mut(slot).ok_or(ArrayError::NoSlot(slot))?;
-        if board.controller().is_some() {
+    /// There is no such place, or it is not empty.
+    pub fn insert(&mut self, place: Source, controller: Controller) -> Result<(), ArrayError> {
+        let index = self.index(place)?;
+        if self.boards[index].controller().is_some() {
             let problem = "there is a board in it already";
-            return Err(ArrayError::Slot {
-                slot: slot_letter(slot),
-                problem,
-            });
+            return Err(ArrayError::Place { place, problem });
         }
         let serial = controller.serial.clone();
-        board.insert(controller);
-        let number = u32::try_from(slot).unwrap_or(u32::MAX);
-        self.shared.midplane.set_present(number, true);
-        self.note(Source::Board(slot), EventKind::Inserted { serial });
+        self.boards[index].insert(controller);
+        self.tell_presence(index, true);
+        self.note(place, EventKind::Inserted { serial });
         Ok(())
     }
 
-    /// Pulls the controller out of a slot, powered or not; what was in progress in its flash is left
+    /// Pulls the board out of its place, powered or not; what was in progress in its flash is left
     /// torn.
     ///
     /// # Errors
-    /// There is no such slot, or it is empty.
-    pub fn pull(&mut self, slot: usize) -> Result<Controller, ArrayError> {
-        let board = self.boards.get(slot).ok_or(ArrayError::NoSlot(slot))?;
-        if board.powered() {
-            self.power_cut(PowerDomain::board(slot), Shape::Torn);
+    /// There is no such place, or it is empty.
+    pub fn pull(&mut self, place: Source) -> Result<Controller, ArrayError> {
+        let index = self.index(place)?;
+        if self.boards[index].powered() {
+            let domain = match place {
+                Source::Node(node) => PowerDomain::node(node),
+                _ => PowerDomain::board(index),
+            };
+            self.power_cut(domain, Shape::Torn);
         }
-        let number = u32::try_from(slot).unwrap_or(u32::MAX);
-        self.shared.midplane.set_present(number, false);
+        self.tell_presence(index, false);
         let problem = "there is no board in it";
-        let empty = ArrayError::Slot {
-            slot: slot_letter(slot),
-            problem,
-        };
-        let controller = self.boards[slot].remove().ok_or(empty)?;
-        self.note(
-            Source::Board(slot),
-            EventKind::Pulled {
-                serial: controller.serial.clone(),
-            },
-        );
+        let empty = ArrayError::Place { place, problem };
+        let controller = self.boards[index].remove().ok_or(empty)?;
+        let serial = controller.serial.clone();
+        self.note(place, EventKind::Pulled { serial });
         self.carry_out_midplane();
         Ok(controller)
+    }
+
+    fn tell_presence(&mut self, index: usize, present: bool) {
+        if index < self.controllers {
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            self.shared.midplane.set_present(number, present);
+        }
+    }
+
+    /// Which of all boards is meant.
+    fn index(&self, place: Source) -> Result<usize, ArrayError> {
+        let index = match place {
+            Source::Board(slot) if slot < self.controllers => Some(slot),
+            Source::Node(node) => self.controllers.checked_add(node),
+            _ => None,
+        };
+        let index = index.filter(|index| *index < self.boards.len());
+        index.ok_or(ArrayError::NoPlace(place))
     }
 
     /// Shows all boards what changed outside them: service media, cables, neighbours' power.
@@ -192,6 +208,9 @@ impl Array {
 
     /// Arms a power cut; its number shows up in [`EventKind::CutFired`].
     pub fn arm(&mut self, point: CutPoint) -> u32 {
+        if let (Source::Can, Some(can)) = (point.source, &mut self.shared.can) {
+            can.tell_frames(true);
+        }
         let id = self.next_cut;
         self.next_cut += 1;
         self.cuts.push(ArmedCut { id, point, seen: 0 });

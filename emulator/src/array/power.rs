@@ -6,26 +6,35 @@ use devices::power::{Operation, OperationKind, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Source, slot_letter};
-use crate::rig;
+use crate::rig::{self, MAX_NODES};
+
+const NO_NODES: Nodes = [0; MAX_NODES as usize / 64];
 
 /// What gets and loses power together: any set of boards, with or without the shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PowerDomain {
     /// Bit n: the board in slot n, with its flash.
     boards: u8,
+    /// Bit n: node n on the CAN bus.
+    nodes: Nodes,
     /// The RAID shelf with its cache and member disks.
     shelf: bool,
 }
+
+/// A set of nodes.
+type Nodes = [u64; MAX_NODES as usize / 64];
 
 impl PowerDomain {
     /// The shelf alone.
     pub const SHELF: PowerDomain = PowerDomain {
         boards: 0,
+        nodes: NO_NODES,
         shelf: true,
     };
     /// Everything.
     pub const CHASSIS: PowerDomain = PowerDomain {
         boards: u8::MAX,
+        nodes: [u64::MAX; NO_NODES.len()],
         shelf: true,
     };
 
@@ -36,6 +45,20 @@ impl PowerDomain {
             .and_then(|slot| 1_u8.checked_shl(slot));
         PowerDomain {
             boards: bit.unwrap_or(0),
+            nodes: NO_NODES,
+            shelf: false,
+        }
+    }
+
+    /// One node alone, counted from 0.
+    pub fn node(node: usize) -> PowerDomain {
+        let mut nodes = NO_NODES;
+        if let Some(word) = nodes.get_mut(node / 64) {
+            *word = 1 << (node % 64);
+        }
+        PowerDomain {
+            boards: 0,
+            nodes,
             shelf: false,
         }
     }
@@ -44,12 +67,19 @@ impl PowerDomain {
     pub fn of(units: &[rig::Unit]) -> PowerDomain {
         let mut domain = PowerDomain {
             boards: 0,
+            nodes: NO_NODES,
             shelf: false,
         };
         for unit in units {
             match unit {
                 rig::Unit::Board(slot) => domain.boards |= 1 << slot.index(),
                 rig::Unit::Shelf => domain.shelf = true,
+                rig::Unit::Node(node) => {
+                    let one = PowerDomain::node(usize::from(*node)).nodes;
+                    for (all, one) in domain.nodes.iter_mut().zip(one) {
+                        *all |= one;
+                    }
+                }
             }
         }
         domain
@@ -58,6 +88,12 @@ impl PowerDomain {
     /// Whether losing `self` takes the power from board `slot`.
     pub fn has_board(self, slot: usize) -> bool {
         self.boards & PowerDomain::board(slot).boards != 0
+    }
+
+    /// Whether losing `self` takes the power from node `node`.
+    pub fn has_node(self, node: usize) -> bool {
+        let word = self.nodes.get(node / 64);
+        word.is_some_and(|word| word & 1 << (node % 64) != 0)
     }
 
     /// Whether losing `self` takes the power from the shelf.
@@ -75,7 +111,11 @@ impl fmt::Display for PowerDomain {
         let boards = (0..8)
             .filter(|slot| self.has_board(*slot))
             .map(|slot| slot_letter(slot).to_string());
+        let nodes = (0..MAX_NODES.into())
+            .filter(|node| self.has_node(*node))
+            .map(|node| Source::Node(node).to_string());
         let parts: Vec<String> = boards
+            .chain(nodes)
             .chain(self.shelf.then(|| "shelf".to_owned()))
             .collect();
         f.write_str(&parts.join("+"))
@@ -137,10 +177,12 @@ mod tests {
     fn domains_have_names() {
         let both = PowerDomain {
             boards: 3,
+            nodes: NO_NODES,
             shelf: true,
         };
         assert_eq!(both.to_string(), "A+B+shelf");
         assert_eq!(PowerDomain::board(1).to_string(), "B");
+        assert_eq!(PowerDomain::node(70).to_string(), "node-71");
         assert_eq!(PowerDomain::CHASSIS.to_string(), "chassis");
     }
 

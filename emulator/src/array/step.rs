@@ -1,15 +1,17 @@
 //! How an array advances.
 
 use devices::board_control::{ResetKind, ResetReason};
+use devices::can::CanBus;
 use devices::event::DeviceEvent;
 use devices::midplane::MidplaneCommand;
 use devices::power::{PowerLoss, mix};
 use devices::time::Nanos;
 
-use super::event::{EventKind, Source, slot_letter};
+use super::event::{EventKind, Source};
 use super::power::CutPoint;
 use super::{Array, ArrayError, CrashPolicy, RESET_PULSE};
 use crate::board::{BoardNotice, Cpu, Which};
+use crate::engine::EngineError;
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +42,9 @@ impl Array {
         if ran {
             return Ok(Step::Advanced);
         }
-        for (slot, board) in self.boards.iter_mut().enumerate() {
-            board.attend().map_err(|source| ArrayError::Engine {
-                board: slot_letter(slot),
-                source,
-            })?;
+        for index in 0..self.boards.len() {
+            let attended = self.boards[index].attend();
+            attended.map_err(|source| self.failed(index, source))?;
         }
         match self.deadline() {
             Some(at) if at <= until => {
@@ -77,6 +77,7 @@ impl Array {
             .deadline()
             .into_iter()
             .chain(self.shared.hosts.deadline())
+            .chain(self.shared.can.as_ref().and_then(CanBus::deadline))
             .filter(|at| *at > self.now);
         boards
             .into_iter()
@@ -90,10 +91,7 @@ impl Array {
         let mut notices = Vec::new();
         let result = self.boards[slot].run(self.now, &mut self.shared, &mut notices);
         self.note_board(slot, notices);
-        result.map_err(|source| ArrayError::Engine {
-            board: slot_letter(slot),
-            source,
-        })?;
+        result.map_err(|source| self.failed(slot, source))?;
         let stopped = match self.boards[slot].cpu().clone() {
             Cpu::Crashed(report) => Some(EventKind::Crashed(report)),
             Cpu::Hung(report) => Some(EventKind::Hung(report)),
@@ -102,7 +100,7 @@ impl Array {
         };
         if let Some(kind) = stopped {
             let crashed = matches!(kind, EventKind::Crashed(_));
-            self.note(Source::Board(slot), kind);
+            self.note(self.place(slot), kind);
             if crashed && self.crash_policy == CrashPolicy::Reset {
                 self.begin_reset(slot, ResetReason::Crash);
             }
@@ -125,6 +123,9 @@ impl Array {
         let mut shelf_events = Vec::new();
         self.shared.shelf.advance(self.now, &mut shelf_events);
         self.note_devices(Source::Shelf, shelf_events);
+        if let Some(can) = &mut self.shared.can {
+            can.advance(self.now);
+        }
         for slot in 0..self.boards.len() {
             let board = &mut self.boards[slot];
             let due = |at: Nanos| at <= self.now;
@@ -156,7 +157,18 @@ impl Array {
             self.begin_reset(slot, reason);
         }
         self.carry_out_midplane();
+        self.note_can();
         self.fire_cuts();
+    }
+
+    /// Tells what happened on the CAN bus: frames at the bus, what controllers made of them at their boards.
+    fn note_can(&mut self) {
+        let events = self.shared.can.as_mut().map(CanBus::take_events);
+        for event in events.into_iter().flatten() {
+            let node = event.kind.node().map(usize::from);
+            let source = node.map_or(Source::Can, |node| self.place(node));
+            self.note(source, EventKind::Device(event.into()));
+        }
     }
 
     pub(super) fn carry_out_midplane(&mut self) {
@@ -166,7 +178,8 @@ impl Array {
             | MidplaneCommand::Release(slot)
             | MidplaneCommand::Fence(slot)) = command;
             let port = usize::try_from(slot).unwrap_or(usize::MAX);
-            let Some(board) = self.boards.get_mut(port) else {
+            let controllers = self.boards.get_mut(..self.controllers);
+            let Some(board) = controllers.unwrap_or_default().get_mut(port) else {
                 continue;
             };
             match command {
@@ -192,7 +205,9 @@ impl Array {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         self.disturbed = true;
         self.shared.midplane.slot_reset(number);
-        self.shared.shelf.unfence(slot);
+        if slot < self.controllers {
+            self.shared.shelf.unfence(slot);
+        }
         self.boards[slot].stop_in_reset(&mut self.shared);
         self.leaving_reset[slot] = Some((self.now + RESET_PULSE, reason));
     }
@@ -200,16 +215,18 @@ impl Array {
     fn leave_reset(&mut self, slot: usize, reason: ResetReason) -> Result<(), ArrayError> {
         self.leaving_reset[slot] = None;
         self.disturbed = true;
-        let board = &mut self.boards[slot];
-        board
-            .boot(reason, self.now, &mut self.shared)
-            .map_err(|source| ArrayError::Engine {
-                board: slot_letter(slot),
-                source,
-            })?;
-        let boots = board.boots();
-        self.note(Source::Board(slot), EventKind::Booted { reason, boots });
+        let booted = self.boards[slot].boot(reason, self.now, &mut self.shared);
+        booted.map_err(|source| self.failed(slot, source))?;
+        let boots = self.boards[slot].boots();
+        self.note(self.place(slot), EventKind::Booted { reason, boots });
         Ok(())
+    }
+
+    fn failed(&self, index: usize, source: EngineError) -> ArrayError {
+        ArrayError::Engine {
+            board: self.place(index),
+            source,
+        }
     }
 
     /// Looks at the operations that began since the last look, and cuts the power where a cut was
@@ -259,11 +276,11 @@ impl Array {
         for notice in notices {
             match notice {
                 BoardNotice::Device(event) => {
-                    self.note(Source::Board(slot), EventKind::Device(event));
+                    self.note(self.place(slot), EventKind::Device(event));
                 }
                 BoardNotice::Shelf(event) => self.note(Source::Shelf, EventKind::Device(event)),
                 BoardNotice::LastWords(words) => {
-                    self.note(Source::Board(slot), EventKind::LastWords(words));
+                    self.note(self.place(slot), EventKind::LastWords(words));
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use devices::board_control::{BankEntry, BoardIdentity};
+use devices::can::{BitRates, CanBus, SegmentId, Topology};
 use devices::flash::{FlashChip, FlashPart, Geometry, SpiBus, Timings};
 use devices::medium::{Medium, MediumError};
 use devices::network::PortSettings;
@@ -11,11 +12,11 @@ use devices::shelf::{DiskTiming, Level, Region, Shelf, ShelfSettings};
 use devices::time::Nanos;
 use thiserror::Error;
 
-use super::{Array, ArrayError, ArrayParts, CrashPolicy};
+use super::{Array, ArrayError, ArrayParts, CrashPolicy, NodeParts, Source};
 use crate::board::{Broken, Controller};
 use crate::engine::EngineChoice;
 use crate::engine::qemu::installation::Missing;
-use crate::rig::{self, BankLetter, Rig};
+use crate::rig::{self, BankLetter, Node, NodeGroup, NodeType, Rig};
 
 /// An array cannot be built from a rig.
 #[derive(Debug, Error)]
@@ -96,7 +97,7 @@ impl Array {
     pub fn of_rig(
         rig: &Rig,
         engine: &EngineChoice,
-        rom: Arc<[u8]>,
+        roms: &Roms,
         storage: &Storage,
         seed: u64,
     ) -> Result<Array, WiringError> {
@@ -104,10 +105,12 @@ impl Array {
         let parts = ArrayParts {
             identities: rig.slots().map(|_| identity.clone()).collect(),
             engine: engine.for_machine(rig.board.machine)?,
+            can: can(rig),
+            nodes: nodes(rig, &roms.nodes),
             machine: rig.board.machine,
             boot: rig.board.boot.clone(),
             devices: rig.board.devices.clone(),
-            rom,
+            rom: Arc::clone(&roms.controllers),
             shelf: shelf(rig, storage)?,
             backplane: port(rig.links.backplane_latency),
             host_link: port(rig.links.host_latency),
@@ -120,6 +123,15 @@ impl Array {
             seed,
         };
         let mut array = Array::new(parts)?;
+        for (index, node) in rig.nodes().enumerate() {
+            let controller = Controller {
+                serial: node.name,
+                flash: SpiBus::new(Vec::new()),
+                straps: straps(node.group),
+                broken: Broken::default(),
+            };
+            array.insert(Source::Node(index), controller)?;
+        }
         for (slot, name) in rig.slots().enumerate() {
             array
                 .shared_mut()
@@ -128,6 +140,61 @@ impl Array {
         }
         Ok(array)
     }
+}
+
+/// What boards start from.
+#[derive(Clone, Debug)]
+pub struct Roms {
+    /// Of all controllers.
+    pub controllers: Arc<[u8]>,
+    /// Of each node.
+    pub nodes: Vec<Arc<[u8]>>,
+}
+
+fn can(rig: &Rig) -> Option<CanBus> {
+    let can = &rig.can;
+    let segments = u16::try_from(can.segments.len()).ok().filter(|n| *n > 0)?;
+    let segment = |index: usize| SegmentId::try_from(index).unwrap_or(0);
+    let mut topology = Topology::new(segments);
+    for cable in &can.cables {
+        let [a, b] = cable
+            .joins
+            .each_ref()
+            .map(|name| segment(rig.segment(name)));
+        topology = topology.with_cable(a, b);
+    }
+    let rates = BitRates {
+        nominal: can.bit_rate,
+        data: can.data_bit_rate,
+    };
+    let mut bus = CanBus::new(topology, rates);
+    let controllers = rig.slots().map(|slot| rig.segment_of(slot));
+    for index in controllers.chain(rig.nodes().map(|node| node.segment)) {
+        bus.add_node(segment(index))?;
+    }
+    Some(bus)
+}
+
+/// Nodes have board control and CAN, those of the operator a panel.
+fn nodes(rig: &Rig, roms: &[Arc<[u8]>]) -> Vec<NodeParts> {
+    let parts = |(node, rom): (Node<'_>, &Arc<[u8]>)| {
+        let panel = (node.group.kind == NodeType::OperatorPanel).then_some("panel");
+        let devices = ["control", "can"].into_iter().chain(panel);
+        NodeParts {
+            identity: BoardIdentity {
+                ram_mib: node.group.ram_mib,
+                ..BoardIdentity::default()
+            },
+            rom: Arc::clone(rom),
+            devices: devices.map(str::to_owned).collect(),
+        }
+    };
+    rig.nodes().zip(roms).map(parts).collect()
+}
+
+/// The straps of a node (board manual §11): what it is, and the set it is updated with.
+fn straps(group: &NodeGroup) -> u32 {
+    group.kind.code() | u32::from(group.set) << 8
 }
 
 fn port(latency: rig::Span) -> PortSettings {

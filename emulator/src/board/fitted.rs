@@ -5,6 +5,7 @@
 
 use devices::block::BlockVirtio;
 use devices::board_control::{BoardControl, BoardControlCore, BoardControlVirtio, BoardIdentity};
+use devices::can::CanVirtio;
 use devices::console::{Console, ConsoleVirtio};
 use devices::event::DeviceEvent;
 use devices::flash::VirtioSpi;
@@ -37,7 +38,8 @@ const CONSOLE: usize = 4;
 const BACKPLANE: usize = 5;
 const HOST: usize = 6;
 const PANEL: usize = 7;
-const FITTED: usize = 8;
+const CAN: usize = 8;
+const FITTED: usize = 9;
 
 /// Names of the fitted slots, for people.
 pub const DEVICE_NAMES: [&str; FITTED] = [
@@ -49,6 +51,7 @@ pub const DEVICE_NAMES: [&str; FITTED] = [
     "backplane",
     "host",
     "panel",
+    "can",
 ];
 
 /// The virtio sides of a board's devices.
@@ -62,6 +65,7 @@ pub(super) struct Fitted {
     backplane: PortVirtio,
     host: PortVirtio,
     panel: PanelVirtio,
+    can: CanVirtio,
 }
 
 /// The cores that belong to the slot and not to the controller in it.
@@ -129,6 +133,7 @@ impl Fitted {
             backplane: PortVirtio::new(index, mac(0x00, index)),
             host: PortVirtio::new(index, mac(0x01, index)),
             panel: PanelVirtio::default(),
+            can: CanVirtio::new(u16::try_from(index).unwrap_or(u16::MAX)),
         }
     }
 
@@ -211,6 +216,7 @@ impl Fitted {
             BACKPLANE => visit.visit(&mut self.backplane, &mut &mut shared.backplane),
             HOST => visit.visit(&mut self.host, &mut &mut shared.hosts),
             PANEL => visit.visit(&mut self.panel, &mut &mut local.panel),
+            CAN => visit.visit(&mut self.can, &mut shared.can.as_mut()?),
             _ => return None,
         })
     }
@@ -342,6 +348,7 @@ mod tests {
             media: ServiceMedia::default(),
             backplane: segment(),
             hosts: segment(),
+            can: None,
         }
     }
 

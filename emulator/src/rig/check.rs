@@ -45,10 +45,10 @@ const NAME_MAX: usize = 64;
 /// Erase unit of the flash chips: a bank that shares one with its neighbour cannot be erased alone.
 const SECTOR: u64 = 4096;
 
-struct Findings(Vec<RigProblem>);
+pub(super) struct Findings(Vec<RigProblem>);
 
 impl Findings {
-    fn add(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn add(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let path = path.split('.').map(|step| match step.parse() {
             Ok(index) => PathStep::Index(index),
             Err(_) => PathStep::Key(step.to_owned()),
@@ -60,7 +60,12 @@ impl Findings {
         });
     }
 
-    fn bounds<T: PartialOrd + std::fmt::Display>(&mut self, path: &str, value: &T, range: &(T, T)) {
+    pub(super) fn bounds<T: PartialOrd + std::fmt::Display>(
+        &mut self,
+        path: &str,
+        value: &T,
+        range: &(T, T),
+    ) {
         let (least, most) = range;
         if value < least || value > most {
             self.add(
@@ -81,6 +86,7 @@ impl Rig {
         self.check_banks(&mut found);
         self.check_shelf(&mut found);
         self.check_timings(&mut found);
+        self.check_can(&mut found);
         self.check_domains(&mut found);
         found.0
     }
@@ -420,7 +426,7 @@ fn end(bank: &Bank) -> u64 {
     bank.offset.0.saturating_add(bank.size.0)
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= NAME_MAX
         && text

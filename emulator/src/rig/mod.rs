@@ -8,6 +8,7 @@
 //! Nothing here reads files or knows TOML; whoever loads a rig turns paths into line numbers.
 
 mod board;
+mod can;
 mod check;
 mod shelf;
 mod slot;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use board::{Bank, BankLetter, BoardType, Boot, Flash, HostTransport, Layout, Machine, Strap};
+pub use can::{Cable, Can, MAX_NODES, Node, NodeGroup, NodeType};
 pub use check::{PathStep, RigProblem};
 pub use shelf::{RaidLevel, Shelf};
 pub use slot::{MAX_SLOTS, Slot, SlotError, Unit};
@@ -49,6 +51,10 @@ pub struct Rig {
     pub links: Links,
     /// How long devices take.
     pub timings: Timings,
+    /// The CAN bus.
+    pub can: Can,
+    /// The nodes on it besides the controllers.
+    pub nodes: Vec<NodeGroup>,
     /// Power domains besides those every rig has, each a list of units (`A`, `B`, `shelf`).
     pub domains: BTreeMap<String, Vec<String>>,
 }
@@ -135,6 +141,8 @@ impl Default for Rig {
             shelf: Shelf::default(),
             links: Links::default(),
             timings: Timings::default(),
+            can: Can::default(),
+            nodes: Vec::new(),
             domains: BTreeMap::new(),
         }
     }
@@ -164,6 +172,7 @@ impl Rig {
     /// Names of all power domains: each board, `shelf`, `chassis`, then those of the rig file.
     pub fn domain_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.slots().map(|slot| slot.to_string()).collect();
+        names.extend(self.nodes().map(|node| node.name));
         names.push("shelf".to_owned());
         names.push("chassis".to_owned());
         names.extend(self.domains.keys().cloned());
@@ -173,8 +182,9 @@ impl Rig {
     /// The units that lose power with the domain `name`, if there is such a domain.
     pub fn domain(&self, name: &str) -> Option<Vec<Unit>> {
         let boards = self.slots().map(Unit::Board);
+        let nodes = (0..).zip(self.nodes()).map(|(node, _)| Unit::Node(node));
         match name {
-            "chassis" => Some(boards.chain([Unit::Shelf]).collect()),
+            "chassis" => Some(boards.chain(nodes).chain([Unit::Shelf]).collect()),
             _ => match self.domains.get(name) {
                 Some(units) => units.iter().map(|unit| self.unit(unit)).collect(),
                 None => self.unit(name).map(|unit| vec![unit]),
@@ -182,8 +192,13 @@ impl Rig {
         }
     }
 
-    /// The unit called `name`, if the chassis has it.
+    /// The unit called `name`, if the rig has it.
     pub fn unit(&self, name: &str) -> Option<Unit> {
+        let node = self.node(name).map(Unit::Node);
+        node.or_else(|| self.unit_of_array(name))
+    }
+
+    fn unit_of_array(&self, name: &str) -> Option<Unit> {
         let unit: Unit = name.parse().ok()?;
         match unit {
             Unit::Board(slot) if slot.index() >= self.slots => None,

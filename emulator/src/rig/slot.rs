@@ -78,6 +78,8 @@ impl From<Slot> for String {
 pub enum Unit {
     /// The controller board in a slot.
     Board(Slot),
+    /// A node on the CAN bus, from 0.
+    Node(u16),
     /// The RAID shelf.
     Shelf,
 }
@@ -86,6 +88,7 @@ impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unit::Board(slot) => slot.fmt(f),
+            Unit::Node(node) => write!(f, "node-{}", node + 1),
             Unit::Shelf => f.write_str("shelf"),
         }
     }

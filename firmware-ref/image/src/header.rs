@@ -37,11 +37,20 @@ pub enum Kind {
     Adapter = 4,
     /// Code of a node on the CAN bus.
     Node = 5,
+    /// Boot ROM of a node on the CAN bus.
+    NodeRom = 6,
 }
 
 impl Kind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Kind; 5] = [Kind::L1, Kind::L2, Kind::L3, Kind::Adapter, Kind::Node];
+    pub const ALL: [Kind; 6] = [
+        Kind::L1,
+        Kind::L2,
+        Kind::L3,
+        Kind::Adapter,
+        Kind::Node,
+        Kind::NodeRom,
+    ];
 
     /// The word used in files and traces.
     pub fn as_str(self) -> &'static str {
@@ -51,6 +60,7 @@ impl Kind {
             Kind::L3 => "l3",
             Kind::Adapter => "adapter",
             Kind::Node => "node",
+            Kind::NodeRom => "node-rom",
         }
     }
 

@@ -7,7 +7,12 @@ use boot::Level;
 use runtime::board_control::BoardControl;
 use runtime::{SpiController, number};
 
-core::arch::global_asm!(include_str!("reset.s"), options(att_syntax));
+core::arch::global_asm!(
+    // 16 MiB.
+    ".set RAM_PAGES, 8",
+    include_str!("../../runtime/reset.s"),
+    options(att_syntax)
+);
 
 runtime::entry!(level1);
 

@@ -12,6 +12,8 @@ use crate::slot::Slot;
 /// Where the page is.
 pub const ADDRESS: usize = 0x8000;
 
+const PAGE_BYTES: usize = 4096;
+
 /// Bytes of an image header, carried over as it lies in the bank.
 pub const HEADER_BYTES: usize = 256;
 
@@ -125,6 +127,22 @@ impl Handoff {
             l3: choice(bytes, FIRST_CHOICE_AT + CHOICE_BYTES),
         })
     }
+}
+
+/// Puts `bytes` into the page: nodes of a CAN bus hand over something else.
+pub fn store_bytes<const LENGTH: usize>(bytes: &[u8; LENGTH]) {
+    const { assert!(LENGTH <= PAGE_BYTES) };
+    // SAFETY: as in `Handoff::store`; they fit by the line above.
+    unsafe { page().copy_from_nonoverlapping(NonNull::from(bytes).cast(), LENGTH) };
+}
+
+/// Reads the first bytes of the page, whatever they are.
+pub fn load_bytes<const LENGTH: usize>() -> [u8; LENGTH] {
+    const { assert!(LENGTH <= PAGE_BYTES) };
+    let mut bytes = [0; LENGTH];
+    // SAFETY: as in `store_bytes`.
+    unsafe { page().copy_to_nonoverlapping(NonNull::from(&mut bytes).cast(), LENGTH) };
+    bytes
 }
 
 fn choice(bytes: &[u8; BYTES], at: usize) -> Option<Choice> {

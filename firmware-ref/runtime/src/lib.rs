@@ -3,7 +3,7 @@
 //! bench.
 //!
 //! ```text
-//!   block  console  network  panel  spi_flash      drivers: queue requests, take answers
+//!   block  can  console  network  panel  spi_flash      drivers: queue requests, take answers
 //!      └───────┴───────┴───────┴───────┤
 //!                              board_control       the one wait, the one clock
 //!      ┌───────────────────────────────┤
@@ -17,6 +17,7 @@
 
 pub mod block;
 pub mod board_control;
+pub mod can;
 pub mod console;
 pub mod dma;
 pub mod entry;

@@ -10,6 +10,9 @@ pub const L3_IMAGE: Range<u32> = 0x20_0000..0x28_0000;
 /// Memory that no level lives in: images on their way, and what a RAM test may overwrite.
 pub const STAGING: Range<u32> = 0x80_0000..0xf0_0000;
 
+/// Where the image of a CAN node may lie, its bss, arena and stack included. A node has 1 MiB.
+pub const NODE_IMAGE: Range<u32> = 0x3_0000..0xe_0000;
+
 /// The second part begins in the same stretch of 2 MiB: on some hosts the first touch of one is dear.
 const FIRST_STAGING_BYTES: usize = 1 << 20;
 
@@ -38,6 +41,14 @@ pub fn load_memory(address: u32, length: u32) -> Option<&'static mut [u8]> {
     Some(slice(address, length))
 }
 
+/// Takes the memory that the image of a CAN node is loaded to; an empty one if it was taken before.
+pub fn node_image() -> &'static mut [u8] {
+    if LOAD_TAKEN.swap(true, Ordering::Relaxed) {
+        return &mut [];
+    }
+    slice(NODE_IMAGE.start, NODE_IMAGE.end - NODE_IMAGE.start)
+}
+
 /// Memory outside this level's own, which its callers make sure to hand out once.
 fn slice(address: u32, length: u32) -> &'static mut [u8] {
     let (Ok(start), Ok(length)) = (usize::try_from(address), usize::try_from(length)) else {
@@ -63,12 +74,13 @@ pub fn sample_is_sound(address_lines: bool) -> bool {
     }
     let staging = slice(STAGING.start, STAGING.end - STAGING.start);
     let sample = staging.get_mut(..SAMPLE_BYTES).unwrap_or_default();
-    let sound = test(sample, address_lines);
+    let sound = is_sound(sample, address_lines);
     STAGING_TAKEN.store(false, Ordering::Relaxed);
     sound
 }
 
-fn test(memory: &mut [u8], address_lines: bool) -> bool {
+/// Tests cells of `memory` and, if asked, the address lines that tell them apart. It overwrites.
+pub fn is_sound(memory: &mut [u8], address_lines: bool) -> bool {
     let cells_hold = [0x55, 0xaa].into_iter().all(|pattern| {
         memory
             .iter_mut()
@@ -112,10 +124,10 @@ mod tests {
     #[test]
     fn good_memory_passes() {
         let mut memory = vec![0; SAMPLE_STRIDE + 3];
-        assert!(test(&mut memory, true));
+        assert!(is_sound(&mut memory, true));
         // The sample was really written, last pattern last.
         assert_eq!(memory[0], 0xaa);
         assert_eq!(memory[1 << 4], 5);
-        assert!(test(&mut [], true));
+        assert!(is_sound(&mut [], true));
     }
 }

@@ -26,6 +26,8 @@ pub mod number {
     pub const HOST_PORT: u8 = 6;
     /// Panel.
     pub const PANEL: u8 = 7;
+    /// CAN controller.
+    pub const CAN: u8 = 8;
 }
 
 /// Virtio device ids of the AB-1 board.
@@ -38,6 +40,8 @@ pub mod kind {
     pub const CONSOLE: u32 = 3;
     /// GPU.
     pub const GPU: u32 = 16;
+    /// CAN controller.
+    pub const CAN: u32 = 36;
     /// Board control (a reserved id).
     pub const BOARD_CONTROL: u32 = 38;
     /// SPI controller.

@@ -31,8 +31,8 @@ fn array() -> Option<Array> {
     };
     rig.board.ram_mib = 2;
     rig.shelf.member_size = Bytes::mib(1);
-    let rom = provision::rom(&rig).ok()?;
-    Array::of_rig(&rig, &EngineChoice::Kvm, rom, &Storage::Memory, 1).ok()
+    let roms = provision::roms(&rig).ok()?;
+    Array::of_rig(&rig, &EngineChoice::Kvm, &roms, &Storage::Memory, 1).ok()
 }
 
 /// It, in the middle of something.

@@ -10,7 +10,7 @@ use super::engine::EngineArgument;
 use super::exit::{CliError, Exit};
 use super::output::{bar_wanted, print, stdout_colours};
 use super::select::scenarios;
-use crate::report::{Console, Fan, Html, JsonLines, Junit, SinkError};
+use crate::report::{CanTraces, Console, Fan, Html, JsonLines, Junit, SinkError};
 use crate::runner::{Engines, GoldenPolicy, PlayOptions, bench, play_all};
 use crate::scenario::Scenario;
 
@@ -48,6 +48,9 @@ pub(super) struct Run {
     /// Write a timeline with one lane per board, for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the frames of CAN buses into a folder: SCENARIO.log (candump), SCENARIO.pcapng (Wireshark)
+    #[arg(long, value_name = "DIR")]
+    can_trace: Option<PathBuf>,
     /// Accept the outcomes of scenarios in which everything held as goldens; read the diff first
     #[arg(long, conflicts_with = "seed")]
     bless: bool,
@@ -193,6 +196,9 @@ impl Run {
         self.records.add_to(&mut reports)?;
         if let Some(path) = &self.html {
             reports.add(Html::create(path)?);
+        }
+        if let Some(folder) = &self.can_trace {
+            reports.add(CanTraces::create(folder)?);
         }
         Ok(reports)
     }

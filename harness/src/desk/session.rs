@@ -8,7 +8,7 @@ use std::path::Path;
 use devices::board_control::ResetReason;
 use devices::power::Shape;
 use devices::time::Nanos;
-use emulator::array::{Array, PowerDomain, Storage, WiringError};
+use emulator::array::{Array, PowerDomain, Source, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::engine::EngineChoice;
 use emulator::rig::{Rig, Slot, Unit};
@@ -80,16 +80,18 @@ impl Session {
         let storage = folder.as_ref().map_or(Storage::Memory, |folder| {
             Storage::Folder(folder.path.clone())
         });
-        let rom = provision::rom(rig).map_err(broken)?;
+        let roms = provision::roms(rig).map_err(broken)?;
         let buildable = provision::located(rig).map_err(broken)?;
         let mut array =
-            Array::of_rig(&buildable, engine, rom, &storage, request.seed).map_err(unusable)?;
+            Array::of_rig(&buildable, engine, &roms, &storage, request.seed).map_err(unusable)?;
         let mut pulled = BTreeMap::new();
         if let Some(kept) = &kept {
             for (slot, serial) in kept.boards.iter().enumerate() {
                 let Some(serial) = serial else { continue };
                 let controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
-                array.insert(slot, controller).map_err(broken)?;
+                array
+                    .insert(Source::Board(slot), controller)
+                    .map_err(broken)?;
             }
             for serial in &kept.desk {
                 let controller = Controller::blank(rig, serial, &storage).map_err(unusable)?;
@@ -100,7 +102,9 @@ impl Session {
             for (position, slot) in rig.slots().enumerate() {
                 let controller = Controller::blank(rig, &rig.serial(slot), &storage);
                 let controller = controller.map_err(unusable)?;
-                array.insert(position, controller).map_err(broken)?;
+                array
+                    .insert(Source::Board(position), controller)
+                    .map_err(broken)?;
             }
         } else {
             let package = ArrayContents::Package(package(&request.firmware));
@@ -112,7 +116,9 @@ impl Session {
                 let flash = flash(&request.firmware);
                 provision::fill_flash(&mut controller, &flash, rig, request.seed)
                     .map_err(broken)?;
-                array.insert(position, controller).map_err(broken)?;
+                array
+                    .insert(Source::Board(position), controller)
+                    .map_err(broken)?;
             }
         }
         let slots = rig.slots().count();
@@ -249,12 +255,16 @@ impl Session {
                 let position = self.position(*slot)?;
                 self.stage
                     .array
-                    .reset(position, reason)
+                    .reset(Source::Board(position), reason)
                     .map_err(|e| text(&e))?;
             }
             Command::Pull(slot) => {
                 let position = self.position(*slot)?;
-                let controller = self.stage.array.pull(position).map_err(|e| text(&e))?;
+                let controller = self
+                    .stage
+                    .array
+                    .pull(Source::Board(position))
+                    .map_err(|e| text(&e))?;
                 let serial = controller.serial.clone();
                 self.pulled.insert(serial.clone(), controller);
                 self.keep().map_err(|e| text(&e))?;
@@ -381,7 +391,7 @@ impl Session {
         };
         self.stage
             .array
-            .insert(position, controller)
+            .insert(Source::Board(position), controller)
             .map_err(|e| text(&e))?;
         self.stage.array.power_on(PowerDomain::board(position));
         self.keep().map_err(|e| text(&e))?;

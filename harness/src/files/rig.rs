@@ -15,9 +15,11 @@ use crate::firmware;
 
 /// Size of the boot ROM (board manual §2).
 pub const ROM_BYTES: u64 = 64 << 10;
+/// The most that the boot ROM of a node has.
+pub const NODE_ROM_BYTES: u64 = 32 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 11] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 12] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -53,6 +55,7 @@ pub const BUILT_IN_RIGS: [(&str, &str); 11] = [
         "u-boot-on-shelf",
         include_str!("../../rigs/u-boot-on-shelf.toml"),
     ),
+    ("nodes-alone", include_str!("../../rigs/nodes-alone.toml")),
 ];
 
 /// The names of the rigs that come with the bench.
@@ -105,11 +108,18 @@ pub fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
     if rig.board.rom.contains('/') {
         rig.board.rom = beside(&file.name, &rig.board.rom);
     }
+    for group in &mut rig.nodes {
+        if group.rom.contains('/') {
+            group.rom = beside(&file.name, &group.rom);
+        }
+    }
     let mut problems = rig.problems();
     problems.extend(boot::place(&mut rig.board.boot, |path| {
         beside(&file.name, path)
     }));
     problems.extend(rom_problem(&rig.board.rom));
+    let groups = rig.nodes.iter().enumerate();
+    problems.extend(groups.filter_map(|(index, group)| node_rom_problem(index, &group.rom)));
     if problems.is_empty() {
         return Ok(rig);
     }
@@ -131,6 +141,31 @@ fn beside(rig: &str, path: &str) -> String {
 }
 
 /// What is wrong with the boot ROM of a rig's boards, if anything is.
+fn node_rom_problem(index: usize, rom: &str) -> Option<RigProblem> {
+    let problem = |what: String, remedy: &str| RigProblem {
+        path: vec![
+            PathStep::Key("nodes".to_owned()),
+            PathStep::Index(index),
+            PathStep::Key("rom".to_owned()),
+        ],
+        what,
+        remedy: remedy.to_owned(),
+    };
+    if !rom.contains('/') {
+        return None;
+    }
+    match open_file(Path::new(rom)) {
+        Ok((_, length)) if length <= NODE_ROM_BYTES => None,
+        Ok((_, length)) => Some(problem(
+            format!(
+                "the boot ROM of a node has at most {NODE_ROM_BYTES} bytes, {rom} has {length}"
+            ),
+            "keep the image that it loads out of it",
+        )),
+        Err(error) => Some(problem(format!("{rom}: {}", error.what), &error.remedy)),
+    }
+}
+
 fn rom_problem(rom: &str) -> Option<RigProblem> {
     let problem = |what: String, remedy: &str| RigProblem {
         path: ["board", "rom"]

@@ -1,33 +1,40 @@
 //! The reference firmware, built and packed when this program was (`harness/build`).
 
+mod nodes;
+
+use distribution::Module;
 use image::Kind;
 
-/// One build of one level.
+pub use nodes::{NODE_MODULES, combined_image, find_node, node_image, node_rom};
+
+/// One build of one level, or of what a node runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Firmware {
-    /// Name of its binary target: `l1`, `l2-1-0`, `l3-2-0-crash`.
+    /// Name of its binary target: `l1`, `l2-1-0`, `l3-2-0-crash`, `node-rom-1-0`, `node-1-0-drive`.
     pub name: &'static str,
     /// Its level.
     pub kind: Kind,
     /// Its version, as in its header.
     pub version: &'static str,
-    /// Of L1 the ROM's contents, of other levels an unsigned image file.
+    /// Which nodes an image is for; nothing where it is none of a node.
+    pub module: Option<Module>,
+    /// Of a ROM its contents, of all else an unsigned image file.
     pub bytes: &'static [u8],
     functions: &'static [(u64, u64, &'static str)],
 }
 
 static TABLE: &[Firmware] = include!(concat!(env!("OUT_DIR"), "/firmware_table.rs"));
 
-/// Every build of every level, L1 first, each level by name.
+/// Every build of every level and of nodes, ROMs first, each level by name.
 pub fn all() -> &'static [Firmware] {
     TABLE
 }
 
-/// The build of `kind` with that version.
+/// The build of `kind` with that version. Of nodes' images there is one for each type: [`find_node`].
 pub fn find(kind: Kind, version: &str) -> Option<&'static Firmware> {
-    TABLE
-        .iter()
-        .find(|firmware| firmware.kind == kind && firmware.version == version)
+    TABLE.iter().find(|firmware| {
+        firmware.kind == kind && firmware.version == version && firmware.module.is_none()
+    })
 }
 
 impl Firmware {
@@ -64,9 +71,18 @@ mod tests {
                 bytes,
                 ..
             } = *firmware;
-            assert_eq!(find(kind, version).map(|found| found.name), Some(name));
-            if kind == Kind::L1 {
-                assert_eq!(bytes.len(), 0x1_0000);
+            let found = match firmware.module {
+                Some(module) => find_node(module, version),
+                None => find(kind, version),
+            };
+            assert_eq!(found.map(|found| found.name), Some(name));
+            let rom_bytes = match kind {
+                Kind::L1 => Some(0x1_0000),
+                Kind::NodeRom => Some(0x8000),
+                _ => None,
+            };
+            if let Some(rom_bytes) = rom_bytes {
+                assert_eq!(bytes.len(), rom_bytes);
                 continue;
             }
             let header = ImageHeader::parse(bytes).expect(name);

@@ -29,7 +29,9 @@ impl Player<'_> {
                     ResetReason::Cold
                 };
                 for slot in boards {
-                    self.stage.array.reset(index(*slot), reason)?;
+                    self.stage
+                        .array
+                        .reset(Source::Board(index(*slot)), reason)?;
                 }
             }
             Action::Pull(slot) => self.pull(*slot)?,
@@ -210,7 +212,7 @@ impl Player<'_> {
     }
 
     fn pull(&mut self, slot: Slot) -> Result<(), PlayError> {
-        let controller = self.stage.array.pull(index(slot))?;
+        let controller = self.stage.array.pull(Source::Board(index(slot)))?;
         self.pulled.insert(controller.serial.clone(), controller);
         Ok(())
     }
@@ -232,7 +234,9 @@ impl Player<'_> {
         if let Some(straps) = &board.straps {
             controller.straps = straps.iter().fold(0, |bits, strap| bits | strap.bits());
         }
-        self.stage.array.insert(index(slot), controller)?;
+        self.stage
+            .array
+            .insert(Source::Board(index(slot)), controller)?;
         if self.live_slots.get(index(slot)).copied().unwrap_or(false) {
             self.stage.array.power_on(PowerDomain::board(index(slot)));
         }
@@ -251,7 +255,7 @@ impl Player<'_> {
             let new = stage.timeline().get(from..).unwrap_or_default();
             let count = new
                 .iter()
-                .filter(|entry| pattern.matches(entry.who.parse().ok(), &entry.what))
+                .filter(|entry| pattern.matches(&entry.who, &entry.what))
                 .count();
             count >= usize_of(nth)
         })?;

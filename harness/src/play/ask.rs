@@ -318,7 +318,7 @@ fn lost(stage: &crate::stage::Stage) -> usize {
 }
 
 fn matches(pattern: &EventPattern, entry: &Entry) -> bool {
-    pattern.matches(entry.who.parse().ok(), &entry.what)
+    pattern.matches(&entry.who, &entry.what)
 }
 
 pub(super) fn shelf_state(state: devices::shelf::ShelfState) -> ShelfState {

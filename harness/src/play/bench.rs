@@ -49,6 +49,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 impl Bench for LocalBench {
     fn play(&self, scenario: &Scenario, sink: &mut dyn Sink) -> Result<Outcome, BenchError> {
         let mut player = Player::new(scenario, &self.engine)?;
+        if sink.wants_can_frames() {
+            player.record_can_frames();
+        }
         for index in 0..scenario.steps.len() {
             if !player.play_step(index, sink)? {
                 break;

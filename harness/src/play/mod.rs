@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use devices::time::Nanos;
-use emulator::array::{Array, ArrayError, PowerDomain, Storage, WiringError};
+use emulator::array::{Array, ArrayError, PowerDomain, Source, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::engine::EngineChoice;
 use emulator::rig::{Slot, Unit};
@@ -124,11 +124,11 @@ impl<'s> Player<'s> {
     /// The array or what should be in it cannot be made.
     pub fn new(scenario: &'s Scenario, engine: &EngineChoice) -> Result<Player<'s>, PlayError> {
         let rig = &scenario.rig;
-        let rom = provision::rom(rig)?;
+        let roms = provision::roms(rig)?;
         let mut array = Array::of_rig(
             &provision::located(rig)?,
             engine,
-            Arc::clone(&rom),
+            &roms,
             &Storage::Memory,
             scenario.seed,
         )?;
@@ -140,7 +140,7 @@ impl<'s> Player<'s> {
         for (slot, flash) in &scenario.firmware.boards {
             let mut controller = Controller::blank(rig, &rig.serial(*slot), &Storage::Memory)?;
             provision::fill_flash(&mut controller, flash, rig, scenario.seed)?;
-            array.insert(index(*slot), controller)?;
+            array.insert(Source::Board(index(*slot)), controller)?;
         }
         let slots = rig.slots().count();
         let block_bytes = usize_of(block_bytes(scenario));
@@ -148,7 +148,7 @@ impl<'s> Player<'s> {
         let mut player = Player {
             scenario,
             engine: engine.clone(),
-            rom,
+            rom: roms.controllers,
             stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
             live_slots: vec![false; slots],

@@ -1,8 +1,13 @@
 //! What the reports are told while a scenario plays.
 
+use devices::can::Ending;
+
 use super::{Answered, PlayError, Player};
 use crate::report::{Figure, Line, Record, Sink, SinkError};
 use crate::scenario::{Action, Step};
+
+/// Frames that are kept between two steps; a step with more loses the last ones.
+const FRAMES_OF_A_STEP: usize = 1 << 20;
 
 /// How much of what there is to tell was told.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +51,40 @@ impl Player<'_> {
         )?)
     }
 
+    /// Has the CAN bus keep its frames for reports.
+    pub fn record_can_frames(&mut self) {
+        if let Some(can) = &mut self.stage.array.shared_mut().can {
+            can.record_frames(FRAMES_OF_A_STEP);
+        }
+    }
+
+    /// Tells of the frames on the CAN bus since the last call.
+    fn tell_can_frames(&mut self, sink: &mut dyn Sink) -> Result<(), PlayError> {
+        let can = self.stage.array.shared_mut().can.as_mut();
+        let frames = can.map(|can| can.take_log().0).unwrap_or_default();
+        let rig = &self.scenario.rig;
+        let slots = rig.slots().map(|slot| slot.to_string());
+        let names: Vec<String> = slots.chain(rig.nodes().map(|node| node.name)).collect();
+        for frame in frames {
+            let named = |names: &[String], index: u16| names.get(usize::from(index)).cloned();
+            let record = Record::CanFrame {
+                time: frame.ends,
+                place: named(&names, frame.node).unwrap_or_default(),
+                segment: named(&rig.can.segments, frame.island).unwrap_or_default(),
+                frame: frame.frame,
+                error: match frame.ending {
+                    Ending::Good => None,
+                    Ending::Error(error) => Some(error),
+                },
+            };
+            self.tell(sink, record)?;
+        }
+        Ok(())
+    }
+
     /// Tells of everything that happened since the last call.
     pub(super) fn tell_news(&mut self, sink: &mut dyn Sink) -> Result<(), PlayError> {
+        self.tell_can_frames(sink)?;
         for entry in self.stage.timeline().iter().skip(self.told.timeline) {
             let (time, place) = (entry.at, entry.who.clone());
             let record = match entry.what.strip_prefix("| ") {

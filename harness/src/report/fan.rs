@@ -11,6 +11,11 @@ pub trait Sink {
     /// # Errors
     /// The report cannot be written.
     fn take(&mut self, line: &Line) -> Result<(), SinkError>;
+
+    /// Whether it wants to hear of every frame on the CAN bus.
+    fn wants_can_frames(&self) -> bool {
+        false
+    }
 }
 
 /// A report cannot be written.
@@ -59,6 +64,10 @@ impl Sink for Fan<'_> {
             }
         }
         first
+    }
+
+    fn wants_can_frames(&self) -> bool {
+        self.0.iter().any(|sink| sink.wants_can_frames())
     }
 }
 

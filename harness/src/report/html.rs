@@ -221,6 +221,7 @@ impl Section {
                 );
             }
             Record::RunStarted { .. }
+            | Record::CanFrame { .. }
             | Record::SweepProgress { .. }
             | Record::RunFinished { .. } => {}
         }

@@ -1,3 +1,4 @@
+use devices::can::{BusError, Frame as CanFrame};
 use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,19 @@ pub enum Record {
         place: String,
         /// The line.
         text: String,
+    },
+    /// A frame was on the CAN bus; told where a report wants it.
+    CanFrame {
+        /// When it ended.
+        time: Nanos,
+        /// Who sent it.
+        place: String,
+        /// A segment that heard it, the first of those that it is joined with.
+        segment: String,
+        /// The frame.
+        frame: CanFrame,
+        /// What it ended in, where not in an acknowledgement.
+        error: Option<BusError>,
     },
     /// Something that can fail was asked.
     Expectation {

@@ -61,6 +61,7 @@ pub fn play_all(
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let (sender, receiver) = sync_channel(IN_FLIGHT);
+    let wants_can_frames = sink.wants_can_frames();
     let totals = thread::scope(|scope| {
         for _ in 0..jobs {
             let sender = sender.clone();
@@ -70,7 +71,11 @@ pub fn play_all(
                     let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         break;
                     };
-                    let verdict = play_one(bench, scenario, options, &mut ToReports(&sender));
+                    let mut reports = ToReports {
+                        reports: &sender,
+                        wants_can_frames,
+                    };
+                    let verdict = play_one(bench, scenario, options, &mut reports);
                     if verdict != Verdict::Passed && options.stop_on_failure {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -110,13 +115,20 @@ fn forward(
 }
 
 /// Hands records to the thread of the reports.
-struct ToReports<'c>(&'c SyncSender<Line>);
+struct ToReports<'c> {
+    reports: &'c SyncSender<Line>,
+    wants_can_frames: bool,
+}
 
 impl Sink for ToReports<'_> {
     fn take(&mut self, line: &Line) -> Result<(), SinkError> {
         // The other end lives as long as the scope of this thread.
-        let _ = self.0.send(line.clone());
+        let _ = self.reports.send(line.clone());
         Ok(())
+    }
+
+    fn wants_can_frames(&self) -> bool {
+        self.wants_can_frames
     }
 }
 
@@ -141,6 +153,10 @@ impl Sink for Judge<'_> {
             _ => {}
         }
         self.sink.take(line)
+    }
+
+    fn wants_can_frames(&self) -> bool {
+        self.sink.wants_can_frames()
     }
 }
 

@@ -1,13 +1,11 @@
 use std::fmt;
 
-use emulator::rig::Unit;
-
 use crate::files::nearest;
 
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 86] = [
+pub const EVENTS: [&str; 117] = [
     // The chassis, and what was done to it.
     "powered-on",
     "powered-off",
@@ -51,6 +49,39 @@ pub const EVENTS: [&str; 86] = [
     "rebuild-finished",
     "scrub-finished",
     "journal-replayed",
+    // The CAN bus.
+    "can-error-active",
+    "can-error-warning",
+    "can-error-passive",
+    "can-bus-off",
+    "can-recovered",
+    "can-overrun",
+    "can-fault-fired",
+    "can-frame-began",
+    // Nodes of the CAN bus, and what serves them.
+    "self-test-failed",
+    "minimally-operational",
+    "image-requested",
+    "broadcast-dropped",
+    "image-loaded",
+    "reboot-ordered",
+    "distribution-active",
+    "distribution-standby",
+    "window-opened",
+    "window-closed",
+    "broadcast-started",
+    "broadcast-finished",
+    "broadcast-stopped",
+    "image-missing",
+    "image-refused",
+    "node-operational",
+    "node-failed",
+    "update-started",
+    "set-started",
+    "set-updated",
+    "update-finished",
+    "update-refused",
+    "update-aborted",
     // L1 and L2.
     "l1-started",
     "l2-selected",
@@ -108,7 +139,7 @@ pub const EVENTS: [&str; 86] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPattern {
     /// Where it happened.
-    pub place: Option<Unit>,
+    pub place: Option<String>,
     /// The name of the event.
     pub name: String,
     /// `key=value` words it must have.
@@ -119,11 +150,15 @@ impl EventPattern {
     /// Longest pattern.
     pub const LONGEST: usize = 200;
 
-    /// Reads a pattern; `more` are event names of the scenario's own.
+    /// Reads a pattern; `places` are those where something can happen, `more` event names of the scenario's own.
     ///
     /// # Errors
     /// What is wrong, and the remedy.
-    pub fn parse(text: &str, more: &[String]) -> Result<EventPattern, (String, String)> {
+    pub fn parse(
+        text: &str,
+        places: &[String],
+        more: &[String],
+    ) -> Result<EventPattern, (String, String)> {
         let form = "write it like \"A: reflash-started level=3\"".to_owned();
         if text.len() > Self::LONGEST {
             return Err((
@@ -133,13 +168,15 @@ impl EventPattern {
         }
         let (place, rest) = match text.split_once(": ") {
             Some((place, rest)) => {
-                let unit = place.parse().map_err(|_| {
-                    (
-                        format!("`{place}` is no place in the chassis"),
-                        form.clone(),
-                    )
-                })?;
-                (Some(unit), rest)
+                if !places.iter().any(|known| known == place) {
+                    let known = places.iter().map(String::as_str);
+                    let remedy = match nearest(place, known) {
+                        Some(meant) if meant.len() > 1 => format!("did you mean `{meant}`?"),
+                        _ => form,
+                    };
+                    return Err((format!("this rig has no place `{place}`"), remedy));
+                }
+                (Some(place.to_owned()), rest)
             }
             None => (None, text),
         };
@@ -171,8 +208,8 @@ impl EventPattern {
     }
 
     /// Whether an event that happened at `place` with the words of `text` is one.
-    pub fn matches(&self, place: Option<Unit>, text: &str) -> bool {
-        if self.place.is_some() && self.place != place {
+    pub fn matches(&self, place: &str, text: &str) -> bool {
+        if self.place.as_deref().is_some_and(|wanted| wanted != place) {
             return false;
         }
         let mut given = text.split_whitespace();
@@ -186,7 +223,7 @@ impl EventPattern {
 
 impl fmt::Display for EventPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place {
+        if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
         f.write_str(&self.name)?;
@@ -200,15 +237,15 @@ mod tests {
 
     use super::*;
 
+    fn places() -> Vec<String> {
+        ["A", "B", "shelf", "drive-1"].map(str::to_owned).to_vec()
+    }
+
     #[test]
     fn a_pattern_asks_for_what_it_says_and_no_more() {
         let check = |pattern: &str, place: &str, text: &str, wanted: bool| {
-            let pattern = EventPattern::parse(pattern, &[]).unwrap();
-            assert_eq!(
-                pattern.matches(place.parse().ok(), text),
-                wanted,
-                "{pattern}"
-            );
+            let pattern = EventPattern::parse(pattern, &places(), &[]).unwrap();
+            assert_eq!(pattern.matches(place, text), wanted, "{pattern}");
         };
         let happened = "reflash-started level=3 bank=A version=2.0";
         check("reflash-started", "A", happened, true);
@@ -224,11 +261,13 @@ mod tests {
         check("reflash-started version=2", "A", happened, false);
         check("reflash-finished", "A", happened, false);
         check("shelf: rebuild-began", "shelf", "rebuild-began", true);
+        check("drive-1: reset", "drive-1", "reset cause=cold", true);
+        check("drive-1: reset", "A", "reset cause=cold", false);
     }
 
     #[test]
     fn a_misspelt_event_is_not_waited_for() {
-        let check = |text: &str| EventPattern::parse(text, &["my-event".to_owned()]);
+        let check = |text: &str| EventPattern::parse(text, &places(), &["my-event".to_owned()]);
         assert_eq!(
             check("reflash-start").unwrap_err().1,
             "did you mean `reflash-started`?"
@@ -246,7 +285,7 @@ mod tests {
             root.join("harness/src/play"),
             root.join("harness/src/stage"),
         ];
-        for level in ["l1", "l2", "l3", "next-level", "cluster"] {
+        for level in ["l1", "l2", "l3", "next-level", "cluster", "distribution"] {
             folders.push(root.join("firmware-ref").join(level).join("src"));
         }
         let mut texts = Vec::new();
@@ -341,6 +380,7 @@ mod tests {
         let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-ref/MANUAL.md");
         let text = std::fs::read_to_string(manual).unwrap();
         let (_, traces) = text.split_once("Traces of L3").unwrap();
+        let (traces, _) = traces.split_once("\n## ").unwrap();
         let mut told: Vec<&str> = traces.split('`').skip(1).step_by(2).collect();
         let first = EVENTS.iter().position(|name| *name == "l3-started");
         let mut made = EVENTS[first.unwrap()..].to_vec();

@@ -72,6 +72,8 @@ struct Seen {
     invariants: Invariants,
     /// By board.
     consoles: Vec<Transcript>,
+    /// What the rig calls the nodes on the CAN bus.
+    nodes: Vec<String>,
 }
 
 /// A stage as a value.
@@ -107,8 +109,9 @@ impl Stage {
                 views: vec![BoardView::default(); boards],
                 operations: OperationCounts::new(),
                 cuts_fired: Vec::new(),
-                invariants: Invariants::new(rig, declared),
                 consoles: vec![Transcript::default(); boards],
+                nodes: rig.nodes().map(|node| node.name).collect(),
+                invariants: Invariants::new(rig, declared),
             },
             stop_at_cut: None,
             track: None,
@@ -356,6 +359,14 @@ impl Seen {
         self.invariants.remember(earlier.invariants);
     }
 
+    fn name(&self, source: Source) -> String {
+        let node = match source {
+            Source::Node(node) => self.nodes.get(node).cloned(),
+            _ => None,
+        };
+        node.unwrap_or_else(|| source.to_string())
+    }
+
     fn take(&mut self, event: &ArrayEvent, array: &Array) {
         if let EventKind::Device(DeviceEvent::OperationBegan(operation)) = &event.kind {
             let place = (event.source, operation.unit, operation.kind);
@@ -381,7 +392,7 @@ impl Seen {
         if let Some(what) = describe(&event.kind) {
             self.timeline.push(Entry {
                 at: event.at,
-                who: event.source.to_string(),
+                who: self.name(event.source),
                 what,
                 undone: false,
             });

@@ -165,7 +165,8 @@ fn device(source: Source, unit: u32) -> Option<DeviceRef> {
             })
         }
         Source::Shelf => Some(DeviceRef::Shelf { member: Some(unit) }),
-        Source::Network | Source::Chassis => None,
+        // A node stores nothing.
+        Source::Node(_) | Source::Can | Source::Network | Source::Chassis => None,
     }
 }
 
@@ -173,8 +174,9 @@ fn device(source: Source, unit: u32) -> Option<DeviceRef> {
 fn domain(source: Source) -> Option<PowerDomain> {
     match source {
         Source::Board(slot) => Some(PowerDomain::board(slot)),
+        Source::Node(node) => Some(PowerDomain::node(node)),
         Source::Shelf => Some(PowerDomain::CHASSIS),
-        Source::Network | Source::Chassis => None,
+        Source::Can | Source::Network | Source::Chassis => None,
     }
 }
 #[cfg(test)]

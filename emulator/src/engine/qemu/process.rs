@@ -78,7 +78,9 @@ const FIRST_DEVICE: i32 = 20;
 const BLOCK: u32 = devices::block::DEVICE_ID;
 
 /// Slots that microvm has without ACPI.
-pub(super) const SLOTS: usize = 8;
+pub(super) const SLOTS: usize = 24;
+/// Those that there are without ACPI.
+const SLOTS_WITHOUT_ACPI: usize = 8;
 
 impl Process {
     /// Starts a board at its reset vector.
@@ -238,8 +240,13 @@ fn machine_arguments(command: &mut Command, board: &Board<'_>) {
         command.args(["-gdb", &format!("tcp:127.0.0.1:{port}")]);
     }
     if *machine == Machine::Ab1 {
-        // Without ACPI there are eight slots where the board manual has them, the first eight of 24.
-        let options = "acpi=off,pit=off,pic=off,rtc=off";
+        // Without ACPI there are eight slots where the board manual has them, with it all 24.
+        let beyond = board.faces.iter().skip(SLOTS_WITHOUT_ACPI);
+        let acpi = match beyond.clone().any(|face| face.device_id != 0) {
+            true => "on",
+            false => "off",
+        };
+        let options = format!("acpi={acpi},pit=off,pic=off,rtc=off");
         command
             .args(["-M", &format!("microvm,memory-backend=ram,{options}")])
             .args(["-bios", &format!("/proc/self/fd/{ROM}")]);

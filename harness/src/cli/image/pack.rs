@@ -21,7 +21,7 @@ pub(super) struct Pack {
     /// Version: MAJOR.MINOR or MAJOR.MINOR-BUILD
     #[arg(long)]
     version: String,
-    /// Make an image of this kind: l1, l2, l3, adapter or node
+    /// Make an image of this kind: l1, l2, l3, adapter, node or node-rom
     #[arg(long)]
     kind: Option<String>,
     /// Where in RAM the body runs

@@ -215,14 +215,10 @@ pub(super) fn pattern(
     span: std::ops::Range<usize>,
     context: &Context<'_>,
 ) -> Option<EventPattern> {
-    let pattern =
-        EventPattern::parse(text, &context.events).and_then(|pattern| match pattern.place {
-            Some(place) if context.rig.unit(&place.to_string()).is_none() => Err((
-                format!("this rig has no slot \"{place}\""),
-                super::boards::slots_remedy(context),
-            )),
-            _ => Ok(pattern),
-        });
+    let mut places: Vec<String> = context.rig.slots().map(|slot| slot.to_string()).collect();
+    places.extend(["shelf", "can"].map(str::to_owned));
+    places.extend(context.rig.nodes().map(|node| node.name));
+    let pattern = EventPattern::parse(text, &places, &context.events);
     pattern
         .map_err(|(what, remedy)| context.findings.at(span, "here", what, remedy))
         .ok()

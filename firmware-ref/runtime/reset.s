@@ -33,7 +33,8 @@ gdt_pointer:
     .word gdt_end - gdt - 1
     .long gdt
 
-# Identity mapping in pages of 2 MiB, for ring 3: 16 MiB of RAM, and 0xfea00000 up to 4 GiB (device
+# Identity mapping in pages of 2 MiB, for ring 3: RAM_PAGES of RAM, which the ROM that includes this
+# sets, and 0xfea00000 up to 4 GiB (device
 # slots and ROM). Entries that no access here needs are left as they are: clearing four pages in ring
 # 0 would take longer than the rest of the reset path where ring 0 is emulated.
     .set PML4, 0x1000
@@ -42,7 +43,6 @@ gdt_pointer:
     .set PD_HIGH, 0x4000
     .set TABLE, 0x27            # present, writable, user, accessed
     .set PAGE, 0xe7             # the same, dirty, 2 MiB
-    .set RAM_PAGES, 8
     .set DEVICES, 0xfea00000
     .set DEVICE_PAGES, 11
 

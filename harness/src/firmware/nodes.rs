@@ -1,0 +1,108 @@
+//! What nodes of the CAN bus run: their boot ROM, and the containers that masters broadcast.
+
+use distribution::container::{Image, length, write};
+use distribution::{Content, Module, VersionTag};
+use image::{HEADER_SIZE, ImageHeader, Kind, Version};
+
+use super::{Firmware, all, find};
+
+/// The modules that nodes can be, in the order of their number.
+pub const NODE_MODULES: [Module; 5] = [
+    Module::Communication,
+    Module::Work,
+    Module::Xy,
+    Module::Panel,
+    Module::Drive,
+];
+
+/// The boot ROM of nodes with that version.
+pub fn node_rom(version: &str) -> Option<&'static [u8]> {
+    find(Kind::NodeRom, version).map(|firmware| firmware.bytes)
+}
+
+/// The image for `module` with that version.
+pub fn find_node(module: Module, version: &str) -> Option<&'static Firmware> {
+    let mut nodes = all().iter().filter(|it| it.module == Some(module));
+    nodes.find(|firmware| firmware.version == version)
+}
+
+/// A container with the images of all modules (CD28). A module that has no such build has the one without:
+/// `2.0-crash` is 2.0 but where something crashes.
+pub fn combined_image(version: &str) -> Option<Vec<u8>> {
+    container(&NODE_MODULES, version)
+}
+
+/// A container with the image of one module (CD29).
+pub fn node_image(module: Module, version: &str) -> Option<Vec<u8>> {
+    container(&[module], version)
+}
+
+fn container(modules: &[Module], version: &str) -> Option<Vec<u8>> {
+    let (number, _build) = version.split_once('-').unwrap_or((version, ""));
+    let mut images = Vec::new();
+    let mut is_known = false;
+    for module in modules {
+        let exact = find_node(*module, version);
+        is_known |= exact.is_some();
+        images.push(part(exact.or_else(|| find_node(*module, number))?)?);
+    }
+    if !is_known {
+        return None;
+    }
+    let mut bytes = vec![0; length(&images).ok()?];
+    write(&images, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn part(firmware: &Firmware) -> Option<Image<'_>> {
+    let header = ImageHeader::parse(firmware.bytes).ok()?;
+    let version: Version = firmware.version.parse().ok()?;
+    Some(Image {
+        content: Content::Only(firmware.module?),
+        version: VersionTag::from(&version),
+        entry: header.entry_offset,
+        bytes: firmware.bytes.get(HEADER_SIZE..)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use distribution::Contents;
+
+    use super::*;
+
+    /// Where a boot ROM puts images, and how much it takes.
+    const LOAD: u32 = 0x3_0000;
+    const ROOM: u32 = 0xb_0000;
+
+    #[test]
+    fn cd28_every_node_finds_its_image_in_a_combined_one() {
+        for version in ["1.0", "2.0"] {
+            let combined = combined_image(version).expect(version);
+            let contents = Contents::check(&combined).expect(version);
+            for module in NODE_MODULES {
+                let part = contents.select(module).expect(version);
+                assert_eq!(part.content, Content::Only(module));
+                assert_eq!(part.version.to_string(), version);
+                assert!(part.length < ROOM, "{module:?} {}", part.length);
+                let firmware = find_node(module, version).expect(version);
+                let header = ImageHeader::parse(firmware.bytes).expect(version);
+                assert_eq!(header.load_address, LOAD, "{}", firmware.name);
+                let alone = node_image(module, version).expect(version);
+                let alone = Contents::check(&alone).expect(version);
+                assert_eq!(alone.select(module).map(|it| it.crc), Some(part.crc));
+            }
+            assert!(contents.select(Module::Master).is_none());
+        }
+        assert_ne!(combined_image("1.0"), combined_image("2.0"));
+        assert_eq!(combined_image("3.0"), None);
+        assert_eq!(combined_image("2.0-nobody-has-this"), None);
+    }
+
+    #[test]
+    fn the_boot_rom_ends_with_a_jump_and_its_sum() {
+        let rom = node_rom("1.0").expect("built");
+        assert_eq!(rom.get(rom.len() - 16), Some(&0xe9), "the reset vector");
+        assert_eq!(node_rom("0.9"), None);
+    }
+}
