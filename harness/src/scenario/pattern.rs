@@ -5,7 +5,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 117] = [
+pub const EVENTS: [&str; 120] = [
     // The chassis, and what was done to it.
     "powered-on",
     "powered-off",
@@ -59,6 +59,9 @@ pub const EVENTS: [&str; 117] = [
     "can-fault-fired",
     "can-frame-began",
     // Nodes of the CAN bus, and what serves them.
+    "node-rom-started",
+    "bus-failed",
+    "panel-failed",
     "self-test-failed",
     "minimally-operational",
     "image-requested",
@@ -285,7 +288,17 @@ mod tests {
             root.join("harness/src/play"),
             root.join("harness/src/stage"),
         ];
-        for level in ["l1", "l2", "l3", "next-level", "cluster", "distribution"] {
+        for level in [
+            "l1",
+            "l2",
+            "l3",
+            "next-level",
+            "cluster",
+            "distribution",
+            "node",
+            "node-rom",
+            "node-image",
+        ] {
             folders.push(root.join("firmware-ref").join(level).join("src"));
         }
         let mut texts = Vec::new();
