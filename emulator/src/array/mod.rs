@@ -223,7 +223,7 @@ impl Array {
                 board: Source::Node(node),
                 source,
             };
-            let engine = parts.engine.build(&hardware).map_err(failed)?;
+            let engine = parts.engine.of_nodes().build(&hardware).map_err(failed)?;
             let fitting = Fitting {
                 runs_freely: false,
                 devices: Some(devices),
@@ -268,16 +268,6 @@ impl Array {
     /// The nodes on the CAN bus.
     pub fn nodes(&self) -> &[Board] {
         self.boards.get(self.controllers..).unwrap_or_default()
-    }
-
-    /// One node, to meddle with its unit.
-    ///
-    /// # Errors
-    /// There is no such node.
-    pub fn node_mut(&mut self, node: usize) -> Result<&mut Board, ArrayError> {
-        self.disturbed = true;
-        let board = self.boards.get_mut(self.controllers + node);
-        board.ok_or(ArrayError::NoPlace(Source::Node(node)))
     }
 
     /// Where what board `index` does happens.

@@ -73,6 +73,14 @@ impl EngineChoice {
         }
     }
 
+    /// What boards run on that are in no controller slot.
+    pub fn of_nodes(&self) -> &EngineChoice {
+        match self {
+            EngineChoice::Kvm | EngineChoice::Qemu { .. } => self,
+            EngineChoice::Mixed { usual, .. } => usual.of_nodes(),
+        }
+    }
+
     /// Whether all boards on it can be checkpointed.
     pub fn makes_checkpoints(&self) -> bool {
         match self {

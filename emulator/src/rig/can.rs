@@ -227,11 +227,11 @@ impl Rig {
                 found.add(&path("name"), what, "choose another");
             }
             found.bounds(&path("count"), &group.count, &(1, MAX_NODES));
+            let before = total;
             total += u32::from(group.count);
-            if total > MAX_NODES.into() {
+            if before <= MAX_NODES.into() && total > MAX_NODES.into() {
                 let what = format!("a bus has at most {MAX_NODES} nodes");
                 found.add(&path("count"), what, "leave some out");
-                return;
             }
             if !group.segment.is_empty() {
                 self.check_segment(&path("segment"), &group.segment, found);
@@ -242,6 +242,13 @@ impl Rig {
         if !self.nodes.is_empty() && self.can.segments.is_empty() {
             let remedy = "add e.g. segments = [\"base\"] to [can]";
             found.add("nodes.0", "there is no bus for nodes to be on", remedy);
+        }
+        if !self.nodes.is_empty() && self.board.machine.runs_freely() {
+            let what = "nodes live in virtual time, which boards of this machine do not know";
+            found.add("nodes.0", what, "leave them out, or use machine = \"ab1\"");
+        }
+        if total > MAX_NODES.into() {
+            return; // Too many to give each its name.
         }
         let mut names: Vec<String> = self.nodes().map(|node| node.name).collect();
         names.sort();

@@ -1,4 +1,4 @@
-use emulator::rig::{Slot, Unit};
+use emulator::rig::{Rig, Slot, Unit};
 use image::Kind;
 
 use crate::files::nearest;
@@ -14,12 +14,12 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ),
     (
         "on",
-        "[A|shelf]",
+        "[A|NODE|shelf]",
         "give power; to everything where nothing is named",
     ),
     (
         "cut",
-        "[A|shelf]",
+        "[A|NODE|shelf]",
         "take power away, in the middle of whatever is under way",
     ),
     ("reset", "A [warm]", "press the reset button"),
@@ -100,8 +100,8 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Reads a command; the complaint names the word that was wrong.
-    pub(super) fn parse(text: &str) -> Result<Command, String> {
+    /// Reads a command for the array of `rig`; the complaint names the word that was wrong.
+    pub(super) fn parse(text: &str, rig: &Rig) -> Result<Command, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, rest) = words.split_first().ok_or("a colon wants a command")?;
         let slot = |at: usize| -> Result<Slot, String> {
@@ -120,8 +120,9 @@ impl Command {
                 } else {
                     upper.as_str()
                 };
-                name.parse()
-                    .map_err(|_| format!("`{word}` is neither a board nor `shelf`"))
+                // A board that this rig has not is complained of where it would be used.
+                let unit = rig.unit(word).or_else(|| name.parse().ok());
+                unit.ok_or_else(|| format!("`{word}` is neither a board, a node nor `shelf`"))
             };
             rest.iter().map(unit).collect()
         };
@@ -192,7 +193,7 @@ mod tests {
         let slot = |index| Slot::new(index).unwrap();
         let check = |text: &str, wanted: Result<Command, &str>| {
             assert_eq!(
-                Command::parse(text),
+                Command::parse(text, &Rig::default()),
                 wanted.map_err(str::to_owned),
                 "{text}"
             );

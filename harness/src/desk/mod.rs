@@ -117,7 +117,7 @@ fn obey(session: &mut Session, line: &str, out: &mut impl Write) -> Result<bool,
         }
         return Ok(true);
     };
-    match Command::parse(words) {
+    match Command::parse(words, session.rig()) {
         Ok(Command::Quit) => return Ok(false),
         Ok(Command::Help) => say(out, &help()),
         Ok(command) => match session.obey(&command) {

@@ -422,6 +422,11 @@ impl Session {
         Ok((controller, format!("new, with {build} in its flash")))
     }
 
+    /// What the array is built as.
+    pub(super) fn rig(&self) -> &Rig {
+        &self.rig
+    }
+
     pub(super) fn status(&self) -> String {
         let mut lines = Vec::new();
         for (slot, (board, view)) in self

@@ -140,7 +140,7 @@ fn beside(rig: &str, path: &str) -> String {
     whole.display().to_string()
 }
 
-/// What is wrong with the boot ROM of a rig's boards, if anything is.
+/// What is wrong with the boot ROM of a group of nodes, if anything is.
 fn node_rom_problem(index: usize, rom: &str) -> Option<RigProblem> {
     let problem = |what: String, remedy: &str| RigProblem {
         path: vec![
@@ -152,7 +152,11 @@ fn node_rom_problem(index: usize, rom: &str) -> Option<RigProblem> {
         remedy: remedy.to_owned(),
     };
     if !rom.contains('/') {
-        return None;
+        let what = format!("there is no build {rom} of the nodes' boot ROM");
+        let remedy = "the build is 1.0; a file of your own is named with a `/`: \"./my-rom.bin\"";
+        return firmware::node_rom(rom)
+            .is_none()
+            .then(|| problem(what, remedy));
     }
     match open_file(Path::new(rom)) {
         Ok((_, length)) if length <= NODE_ROM_BYTES => None,
@@ -166,6 +170,7 @@ fn node_rom_problem(index: usize, rom: &str) -> Option<RigProblem> {
     }
 }
 
+/// What is wrong with the boot ROM of a rig's boards, if anything is.
 fn rom_problem(rom: &str) -> Option<RigProblem> {
     let problem = |what: String, remedy: &str| RigProblem {
         path: ["board", "rom"]
