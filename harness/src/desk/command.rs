@@ -238,7 +238,7 @@ mod tests {
         check("quit now", Err("write it `:quit`"));
         check("pul b", Err("`:pul` is no command; did you mean `:pull`?"));
         check("zebra", Err("`:zebra` is no command; :help lists all"));
-        check("cut q", Err("`q` is neither a board nor `shelf`"));
+        check("cut q", Err("`q` is neither a board, a node nor `shelf`"));
         check("", Err("a colon wants a command"));
     }
 }
