@@ -157,9 +157,11 @@ fn image_of(build: &Build, kind: Kind) -> Result<Vec<u8>, BuildError> {
                 kind,
                 version: version.clone(),
             };
-            let mut file = Build::reference(version, kind)
-                .ok_or_else(missing)?
-                .to_vec();
+            let mut file = match kind {
+                Kind::Node => firmware::node_library(version),
+                _ => Build::reference(version, kind).map(<[u8]>::to_vec),
+            }
+            .ok_or_else(missing)?;
             pack::sign(&mut file, &SIGNING_SEED).map_err(|error| bad(&version, &error))?;
             Ok(file)
         }
@@ -295,11 +297,14 @@ pub fn package_bytes(contents: &PackageContents, seed: u64) -> Result<Vec<u8>, B
         .or_else(|_| ImageHeader::parse(&l2))
         .map(|header| header.version)
         .map_err(|error| bad(&contents.l3, &error))?;
-    let images: Vec<&[u8]> = match contents.damage {
+    let mut images: Vec<&[u8]> = match contents.damage {
         // Two L2 parts cannot be packed; the L3 is simply not there.
         Some(Damage::WrongKind) => vec![&l2],
         _ => vec![&l2, &l3],
     };
+    let nodes = contents.nodes.as_ref();
+    let nodes = nodes.map(|build| image_of(build, Kind::Node)).transpose()?;
+    images.extend(nodes.as_deref());
     let mut file = pack::package(version, &images).map_err(|error| bad(&contents.l3, &error))?;
     match contents.damage {
         Some(Damage::BitFlips(bits)) => {

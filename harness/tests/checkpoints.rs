@@ -258,12 +258,7 @@ fn type_on(stage: &mut Stage, slot: usize, text: &str) {
 }
 
 fn insert_2_0(stage: &mut Stage) {
-    let build = || Build::Reference("2.0".to_owned());
-    let package = PackageContents {
-        l2: build(),
-        l3: build(),
-        damage: None,
-    };
+    let package = PackageContents::of(&Build::Reference("2.0".to_owned()));
     let bytes = package_bytes(&package, 1).expect("there is such a package");
     stage.array.shared_mut().media.insert("2.0", bytes.into());
     stage.array.faces_changed();

@@ -152,6 +152,10 @@ impl VirtioDevice for CanVirtio {
             _ => 0,
         }
     }
+
+    fn receives(&self, queue: usize) -> bool {
+        queue == RECEIVE
+    }
 }
 
 impl CanVirtio {

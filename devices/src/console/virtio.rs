@@ -75,6 +75,10 @@ impl VirtioDevice for ConsoleVirtio {
     fn in_flight(&self, _queue: usize) -> usize {
         0
     }
+
+    fn receives(&self, queue: usize) -> bool {
+        queue == RECEIVE
+    }
 }
 
 fn transmit(core: &mut Console, io: &mut DeviceIo<'_>, chain: &Chain) {

@@ -125,6 +125,10 @@ impl VirtioDevice for PortVirtio {
     fn in_flight(&self, queue: usize) -> usize {
         usize::from(queue == RECEIVE && self.spare.is_some())
     }
+
+    fn receives(&self, queue: usize) -> bool {
+        queue == RECEIVE
+    }
 }
 
 impl PortVirtio {

@@ -46,6 +46,12 @@ pub trait VirtioDevice {
 
     /// Requests taken from queue `queue` and not yet answered.
     fn in_flight(&self, queue: usize) -> usize;
+
+    /// Whether the driver posts buffers on `queue` for what arrives: such a buffer waits, and nobody waits
+    /// for it.
+    fn receives(&self, _queue: usize) -> bool {
+        false
+    }
 }
 
 /// Who keeps account of the requests a device has taken and not given back, so that they can be put to

@@ -280,6 +280,7 @@ impl Visit for Serve<'_> {
                 .filter(|queue| returned(queue) && wants_news(slot, *queue, memory))
                 .fold(0, |queues, queue| queues | 1 << queue);
             serviced.unfinished = (0..slot.queues.len())
+                .filter(|queue| !device.receives(*queue))
                 .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))
                 .sum();
         }
@@ -298,16 +299,9 @@ fn wants_news(slot: &Slot, queue: usize, memory: &GuestMemory) -> bool {
     flags.is_none_or(|flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
 }
 
-/// Requests made available that the device has not taken yet. Buffers posted for reception are not
-/// requests: a device that keeps them on the ring answers for them in `in_flight` (virtio devices
-/// with a receive queue have it at index 0 and more than one queue).
+/// Requests made available that the device has not taken yet.
 fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
-    let receives = slot.queues.len() > 1 && queue == 0;
-    let Some(ring) = slot
-        .queues
-        .get(queue)
-        .filter(|ring| ring.ready() && !receives)
-    else {
+    let Some(ring) = slot.queues.get(queue).filter(|ring| ring.ready()) else {
         return 0;
     };
     let index = ring.avail_idx(memory, std::sync::atomic::Ordering::Acquire);

@@ -14,7 +14,7 @@ use crate::mastership::{Change, Mastership};
 use crate::message::{
     Class, Classes, Command, Frame, Message, NodeState, Order as Asks, Request, Status,
 };
-use crate::module::{Scope, VersionTag};
+use crate::module::{Module, Scope, VersionTag};
 use crate::nodes::{Asked, Nodes};
 use crate::sender::{Job, Next, Sender};
 use crate::update::Update;
@@ -22,6 +22,21 @@ use crate::window::{Wait, Window};
 
 /// Most actions that one input can cause: a full transmit queue and what is said about it.
 const ACTIONS_MAX: usize = 64;
+
+/// What is known of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its number.
+    pub node: u8,
+    /// What it is; a generic request does not tell.
+    pub module: Option<Module>,
+    /// The redundant set it belongs to.
+    pub set: u8,
+    /// How far it is; nothing since it asked, or was told to reboot or to report.
+    pub state: Option<NodeState>,
+    /// What it runs.
+    pub version: Option<VersionTag>,
+}
 
 /// The state machine.
 #[derive(Clone, Debug)]
@@ -109,6 +124,22 @@ impl Master {
     /// The wait from the next first request on (CD20).
     pub fn set_wait(&mut self, wait: Wait) {
         self.configuration.wait = wait;
+    }
+
+    /// What is broadcast, from the next broadcast on.
+    pub fn set_offer(&mut self, offer: Offer) {
+        self.configuration.offer = offer;
+    }
+
+    /// Every node that was heard, as far as is known.
+    pub fn nodes(&self) -> impl Iterator<Item = Known> + '_ {
+        self.nodes.iter().map(|(node, known)| Known {
+            node,
+            module: known.module,
+            set: known.set,
+            state: known.state,
+            version: known.version,
+        })
     }
 
     /// The midplane lock has this owner and epoch ([`crate::Authority::Lock`]).

@@ -12,6 +12,7 @@ use crate::hardware::{Hardware, Memory};
 use crate::host_link::HostLink;
 use crate::host_port::HostPort;
 use crate::installation::Installation;
+use crate::nodes::Nodes;
 use crate::partner_package::OwnPackage;
 use crate::picture::Phase;
 use crate::{Build, Flaw, Running};
@@ -31,7 +32,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// Runs the application, or only the console where the application must not run.
-pub(crate) fn run<L: HostLink>(
+pub(crate) fn run<L: HostLink, N: Nodes>(
     build: &Build,
     hardware: &Hardware,
     running: &Running,
@@ -42,7 +43,7 @@ pub(crate) fn run<L: HostLink>(
         work,
         frames,
         data,
-        package,
+        mut package,
     } = memory;
     let mut context = Context {
         build,
@@ -56,6 +57,7 @@ pub(crate) fn run<L: HostLink>(
     let mut chassis = Chassis::new(&context);
     let mut host_link = L::new(hardware, frames);
     let mut host_port = HostPort::new(data);
+    let mut nodes = N::new(hardware, &mut package);
     let mut own_package = OwnPackage::new(package);
     let mut console = Console::new();
     let mut installation = Installation::default();
@@ -73,6 +75,7 @@ pub(crate) fn run<L: HostLink>(
             host_port.open(hardware, running, array_identity);
             host_link.open(array_identity);
             chassis.start(&mut context, declared, &mut host_port);
+            nodes.open(&mut context);
         }
         Ready::Service { cause } => {
             control.trace(format_args!("boot-error level=3 cause={cause}"));
@@ -88,9 +91,14 @@ pub(crate) fn run<L: HostLink>(
         } else {
             let own_ns = chassis.deadline_ns().min(departure.deadline_ns());
             let own_ns = own_ns.min(host_link.deadline_ns(hardware));
+            let own_ns = own_ns.min(nodes.deadline_ns());
             own_ns.min(now_ns.saturating_add(RENEWAL_NS))
         };
-        if control.wait(mask(hardware), 0, Some(deadline_ns)).is_err() {
+        let [any, all] = nodes.masks();
+        if control
+            .wait(mask(hardware) | any, all, Some(deadline_ns))
+            .is_err()
+        {
             // Without board control there is no time: the watchdog, if it still works, ends this.
             control.park();
         }
@@ -98,14 +106,18 @@ pub(crate) fn run<L: HostLink>(
         chassis.tick(&mut context, &mut host_port);
         host_port.serve(&context, &mut host_link);
         host_link.settle(hardware);
-        installation.step(&mut context, &mut chassis, &mut host_port);
+        if installation.step(&mut context, &mut chassis, &mut host_port) {
+            nodes.catalogue_changed();
+        }
         departure.tick(&mut context, &mut chassis, &mut host_port);
+        nodes.serve(&mut context, &mut chassis);
         console.serve(
             &mut context,
             &mut chassis,
             &mut host_port,
             &mut installation,
             &mut departure,
+            &mut nodes,
         );
     }
 }

@@ -19,6 +19,10 @@ pub(crate) struct Chassis {
     cluster: Cluster,
     slot: u8,
     slots: u8,
+    /// Of the master's lock, as last answered.
+    master_epoch: u64,
+    /// What the array declares was looked up again.
+    has_catalogue_news: bool,
 }
 
 impl Chassis {
@@ -34,7 +38,19 @@ impl Chassis {
             }),
             slot: identity.slot,
             slots: identity.slots,
+            master_epoch: 0,
+            has_catalogue_news: false,
         }
+    }
+
+    /// Counts masters: that of the midplane lock.
+    pub(crate) fn master_epoch(&self) -> u64 {
+        self.master_epoch
+    }
+
+    /// Whether another controller has changed the catalogue since the last call.
+    pub(crate) fn take_catalogue_news(&mut self) -> bool {
+        core::mem::take(&mut self.has_catalogue_news)
     }
 
     /// The state machine, to ask.
@@ -183,6 +199,7 @@ impl Chassis {
                 }
                 Action::Trace(event) => control.trace(format_args!("{event}")),
                 Action::ReadDeclaration => {
+                    self.has_catalogue_news = true;
                     let declared = Store::open(hardware, context.work).declaration();
                     self.cluster.declare(declared);
                 }
@@ -223,6 +240,9 @@ impl Chassis {
                 epoch: 0,
             },
         };
+        if lock == Lock::Master {
+            self.master_epoch = answer.epoch;
+        }
         self.cluster.lock_answered(lock, verb, answer);
     }
 }

@@ -6,7 +6,9 @@ use system_area::{Catalogue, Condition, Install, InstallError, Progress};
 
 use crate::application::Context;
 use crate::chassis::Chassis;
+use crate::hardware::Hardware;
 use crate::host_port::HostPort;
+use crate::nodes::Nodes;
 use crate::publish::{PACKAGE_NAME, SYSTEM_AREA_LOCK, new_catalogue};
 use crate::source::{declaration, l3_version, look, media};
 use runtime::board_control::LockAction;
@@ -33,6 +35,8 @@ pub(crate) enum Refusal {
     Invalid(&'static str),
     /// A version that runs would be declared no more.
     Unfinished(Unfinished),
+    /// The nodes of the bus would be left without what they need.
+    Nodes(&'static str),
 }
 
 impl Refusal {
@@ -45,6 +49,7 @@ impl Refusal {
             Refusal::Unreachable => "disk-unreachable",
             Refusal::Invalid(_) => "disk-image-invalid",
             Refusal::Unfinished(_) => "upgrade-unfinished",
+            Refusal::Nodes(cause) => cause,
         }
     }
 }
@@ -60,6 +65,7 @@ impl core::fmt::Display for Refusal {
                 f,
                 "the system area is not usable ({cause}); boot -i -f overwrites it"
             ),
+            Refusal::Nodes(cause) => write!(f, "refused: {cause}"),
             Refusal::Unfinished(left) => write!(f, "refused: an upgrade is unfinished: {left}"),
         }
     }
@@ -76,9 +82,10 @@ impl Installation {
         &mut self,
         context: &mut Context<'_>,
         chassis: &Chassis,
+        nodes: &impl Nodes,
         force: bool,
     ) -> Result<(), Refusal> {
-        let begun = self.try_begin(context, chassis, force);
+        let begun = self.try_begin(context, chassis, nodes, force);
         if let Err(refusal) = begun {
             let control = &context.hardware.control;
             control.trace(format_args!("package-refused cause={}", refusal.as_str()));
@@ -90,6 +97,7 @@ impl Installation {
         &mut self,
         context: &mut Context<'_>,
         chassis: &Chassis,
+        nodes: &impl Nodes,
         force: bool,
     ) -> Result<(), Refusal> {
         let hardware = context.hardware;
@@ -98,6 +106,9 @@ impl Installation {
         }
         if hardware.media().sectors() == 0 {
             return Err(Refusal::NoMedium);
+        }
+        if let Some(cause) = objection(hardware, nodes) {
+            return Err(Refusal::Nodes(cause));
         }
         let control = &hardware.control;
         let lock = control.lock(SYSTEM_AREA_LOCK, LockAction::Acquire);
@@ -128,15 +139,15 @@ impl Installation {
         }
     }
 
-    /// Does a piece of it.
+    /// Does a piece of it. True when that finished it.
     pub(crate) fn step(
         &mut self,
         context: &mut Context<'_>,
         chassis: &mut Chassis,
         host_port: &mut HostPort,
-    ) {
+    ) -> bool {
         let Some(install) = &mut self.install else {
-            return;
+            return false;
         };
         let hardware = context.hardware;
         let requirements = hardware.package_requirements();
@@ -153,6 +164,7 @@ impl Installation {
                     hardware.say(format_args!("installed {version}"));
                 }
                 chassis.declare(context, declaration(&catalogue), host_port);
+                return true;
             }
             Ok(_) => {}
             Err(error) => {
@@ -169,6 +181,7 @@ impl Installation {
                 }
             }
         }
+        false
     }
 }
 
@@ -202,6 +215,16 @@ fn judge(
         .filter(|slot| chassis.cluster().is_operational(*slot));
     let running = operational.filter_map(|slot| Some((slot, chassis.cluster().version_of(slot)?)));
     may_prefer(new, now, running)
+}
+
+/// What speaks against the package on service media, as far as nodes are concerned. One that cannot be read
+/// is refused later, with what is wrong with it.
+fn objection<N: Nodes>(hardware: &Hardware, nodes: &N) -> Option<&'static str> {
+    if !N::SERVES {
+        return None;
+    }
+    let package = Package::read(&mut media(hardware)).ok()?;
+    nodes.objection(&package)
 }
 
 fn release(context: &Context<'_>) {

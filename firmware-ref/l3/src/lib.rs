@@ -8,6 +8,7 @@
 //!    │  reflash       │     │        │          │          │            │         │
 //!    │  download      └─────┴────┬───┴──────────┴──────────┴────────────┴─────────┘
 //!    └──── source ───────────────┤        where the preferred version lives
+//!                              nodes      the CAN bus, and who boots from it
 //!                            hardware     drivers and memory
 //! ```
 //!
@@ -25,6 +26,7 @@ mod hardware;
 mod host_link;
 mod host_port;
 mod installation;
+mod nodes;
 mod partner_package;
 mod picture;
 mod publish;
@@ -38,6 +40,7 @@ use runtime::handoff::Handoff;
 
 use crate::hardware::{Hardware, Memory};
 use crate::host_link::{ByStrap, EthernetScsi, HostLink};
+use crate::nodes::{CanMaster, NoNodes, Nodes};
 use crate::picture::Layout;
 
 /// What makes one build differ from another.
@@ -149,18 +152,35 @@ pub const BUILD_2_0_ISCSI: Build = Build {
     ..BUILD_2_0
 };
 
+/// Build 1.0 that serves the nodes of a CAN bus.
+pub const BUILD_1_0_NODES: Build = Build {
+    version: "1.0-nodes",
+    ..BUILD_1_0
+};
+
+/// Build 2.0 that serves the nodes of a CAN bus.
+pub const BUILD_2_0_NODES: Build = Build {
+    version: "2.0-nodes",
+    ..BUILD_2_0
+};
+
 /// Runs the level, with SCSI in Ethernet for hosts.
 pub fn run(build: &Build) -> ! {
-    run_with::<EthernetScsi>(build)
+    run_with::<EthernetScsi, NoNodes>(build)
+}
+
+/// Runs the level, as a master of the CAN bus besides.
+pub fn run_with_nodes(build: &Build) -> ! {
+    run_with::<EthernetScsi, CanMaster>(build)
 }
 
 /// Runs the level, with the host link that the straps ask for. Programs that do not ask for it are spared
 /// the size of a TCP/IP stack, and every boot the time to read one from flash.
 pub fn run_by_strap(build: &Build) -> ! {
-    run_with::<ByStrap>(build)
+    run_with::<ByStrap, NoNodes>(build)
 }
 
-fn run_with<L: HostLink>(build: &Build) -> ! {
+fn run_with<L: HostLink, N: Nodes>(build: &Build) -> ! {
     let handoff = Handoff::load();
     let opened = match &handoff {
         Some(handoff) => BoardControl::take_over(handoff),
@@ -180,7 +200,7 @@ fn run_with<L: HostLink>(build: &Build) -> ! {
     let hardware = Hardware::open(control, build.panel);
     let mut memory = Memory::take();
     let ready = boot_sequence::run(build, &hardware, &running, &mut memory);
-    application::run::<L>(build, &hardware, &running, ready, memory)
+    application::run::<L, N>(build, &hardware, &running, ready, memory)
 }
 
 fn running(build: &Build, handoff: &Handoff) -> Option<Running> {

@@ -34,6 +34,7 @@ const STATUS_BUS_OFF: u16 = 1;
 
 const F_CLASSIC: u32 = 1;
 const F_FD: u32 = 1 << 1;
+const F_LATE_TX_ACK: u32 = 1 << 3;
 
 /// One data frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,26 @@ impl CanController {
     /// # Errors
     /// It is not there or does not work as the standard says.
     pub fn open(control: &BoardControl, slot: u8) -> Result<CanController, DeviceError> {
-        let (mut slot, features) = Slot::open(slot, kind::CAN, F_CLASSIC | F_FD)?;
+        CanController::open_with(control, slot, F_CLASSIC | F_FD)
+    }
+
+    /// The same, but a transmission ends when the frame was acknowledged on the bus, not when it is scheduled.
+    ///
+    /// # Errors
+    /// As [`CanController::open`].
+    pub fn open_acknowledged(
+        control: &BoardControl,
+        slot: u8,
+    ) -> Result<CanController, DeviceError> {
+        CanController::open_with(control, slot, F_CLASSIC | F_FD | F_LATE_TX_ACK)
+    }
+
+    fn open_with(
+        control: &BoardControl,
+        slot: u8,
+        wanted: u32,
+    ) -> Result<CanController, DeviceError> {
+        let (mut slot, features) = Slot::open(slot, kind::CAN, wanted)?;
         let mut inner = Inner {
             transmit: Transmit::new(&mut slot, 0)?,
             transmit_memory: Buffer::new(PLACE_BYTES * Transmit::PLACES)?,

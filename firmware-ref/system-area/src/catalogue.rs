@@ -8,13 +8,15 @@
 //! | 1 … 6 | the manifest of the package of each entry; zero where there is none |
 //! | 7 | zero; the place of member links |
 //!
-//! Header: magic (8), format u16, preferred entry u8, previously preferred entry u8 (both 255: none), zero
-//! u32, sequence u64, identity of the array u64. Entry: state u8 (0 free, 1 complete), zero (3),
+//! Header: magic (8), format u16, preferred entry u8, previously preferred entry u8 (both 255: none), entry
+//! that nodes run plus 1 u8 (0: none), first set of nodes that an update has not reached u8, zero u16, sequence
+//! u64, identity of the array u64, settings of whoever serves nodes (16). Entry: state u8 (0 free, 1 complete), zero (3),
 //! sectors u32, first sector u64, calendar seconds of the installation u64, name (16), zero (24).
 
 use image::Package;
 
 use crate::extent::Extent;
+use crate::nodes::Nodes;
 use crate::{HOST_VOLUME_START, PACKAGE_AREA_START, SECTOR_SIZE};
 
 /// Packages that lie side by side.
@@ -63,6 +65,7 @@ pub struct Catalogue {
     pub(crate) preferred: Option<u8>,
     pub(crate) previous: Option<u8>,
     pub(crate) entries: [Option<Entry>; PACKAGES_MAX],
+    pub(crate) nodes: Nodes,
 }
 
 /// Why a copy is not a catalogue.
@@ -89,6 +92,7 @@ impl Catalogue {
             preferred: None,
             previous: None,
             entries: [None; PACKAGES_MAX],
+            nodes: Nodes::default(),
         }
     }
 
@@ -113,7 +117,7 @@ impl Catalogue {
         self.sequence
     }
 
-    fn entry(&self, index: Option<u8>) -> Option<&Entry> {
+    pub(crate) fn entry(&self, index: Option<u8>) -> Option<&Entry> {
         self.entries.get(usize::from(index?))?.as_ref()
     }
 
@@ -137,13 +141,13 @@ impl Catalogue {
             .map(|extent| (index, extent))
     }
 
-    /// Forgets the package that was installed first among those nobody needs: not the preferred one,
-    /// and the previous one only when it is the last choice.
+    /// Forgets the package that was installed first among those nobody needs: not the preferred one nor
+    /// the one that nodes run, and the previous one only when it is the last choice.
     pub(crate) fn evict(&mut self) -> bool {
         let candidate = (0u8..)
             .zip(&self.entries)
             .filter_map(|(index, entry)| Some((index, (*entry)?)))
-            .filter(|(index, _)| Some(*index) != self.preferred)
+            .filter(|(index, _)| ![self.preferred, self.nodes.base].contains(&Some(*index)))
             .min_by_key(|(index, entry)| {
                 (Some(*index) == self.previous, entry.installed_s, *index)
             });
@@ -156,6 +160,9 @@ impl Catalogue {
 
     /// Forgets one package, which is not the preferred one.
     pub(crate) fn forget(&mut self, index: usize) {
+        if self.nodes.base.map(usize::from) == Some(index) {
+            self.nodes.base = None;
+        }
         if self.previous.map(usize::from) == Some(index) {
             self.previous = None;
         }
@@ -176,6 +183,7 @@ impl Catalogue {
     pub(crate) fn prefer(&mut self, index: usize) {
         let index = u8::try_from(index).ok();
         if index != self.preferred {
+            self.keep_node_base();
             self.previous = self.preferred;
             self.preferred = index;
         }
@@ -199,8 +207,11 @@ impl Catalogue {
         put(8, &FORMAT.to_le_bytes());
         put(10, &[self.preferred.unwrap_or(NONE)]);
         put(11, &[self.previous.unwrap_or(NONE)]);
+        let base = self.nodes.base.map_or(0, |base| base.saturating_add(1));
+        put(12, &[base, self.nodes.turn]);
         put(16, &self.sequence.to_le_bytes());
         put(24, &self.array_identity.to_le_bytes());
+        put(32, &self.nodes.settings);
         for (index, entry) in self.entries.iter().enumerate() {
             let Some(entry) = entry else { continue };
             let at = ENTRIES_AT + index * ENTRY_SIZE;
@@ -245,13 +256,23 @@ impl Catalogue {
             preferred: reference(copy[10]),
             previous: reference(copy[11]),
             entries: [None; PACKAGES_MAX],
+            nodes: Nodes {
+                base: copy[12].checked_sub(1),
+                turn: copy[13],
+                settings: field(copy, 32).ok_or(Defect::Damaged)?,
+            },
         };
         for (index, place) in catalogue.entries.iter_mut().enumerate() {
             *place = decode_entry(copy, index)?;
         }
         let dangling =
             |reference: Option<u8>| reference.is_some() && catalogue.entry(reference).is_none();
-        if dangling(catalogue.preferred) || dangling(catalogue.previous) {
+        let references = [
+            catalogue.preferred,
+            catalogue.previous,
+            catalogue.nodes.base,
+        ];
+        if references.into_iter().any(dangling) {
             return Err(Defect::Damaged);
         }
         Ok(catalogue)

@@ -49,6 +49,57 @@ fn a_copy_reads_back() {
     assert_eq!(filled().previous().unwrap().extent.first, 164);
 }
 
+fn with_images(mut entry: Entry) -> Entry {
+    entry.package.parts[1] = Some(image::Part {
+        kind: image::Kind::Node,
+        version: "1.0".parse().unwrap(),
+        offset: 1024,
+        length: 512,
+        digest: [8; 32],
+    });
+    entry
+}
+
+#[test]
+fn cd50_nodes_go_on_with_what_they_run_until_they_are_updated() {
+    let first = |entry: Option<&Entry>| entry.map(|entry| entry.extent.first);
+    let served = |it: &Catalogue| (first(it.node_base()), first(it.node_update()));
+    let mut catalogue = Catalogue::new(1);
+    assert_eq!(served(&catalogue), (None, None));
+    catalogue.enter(0, with_images(entry(64, 100, 1)));
+    assert_eq!(served(&catalogue), (Some(64), None));
+    catalogue.enter(1, with_images(entry(164, 100, 2)));
+    assert_eq!(served(&catalogue), (Some(64), Some(164)));
+    catalogue.set_node_turn(3);
+    catalogue.set_node_settings([5; 16]);
+    let mut copy = [0; COPY_SIZE];
+    catalogue.encode(&mut copy);
+    assert_eq!(Catalogue::decode(&copy), Ok(catalogue));
+    // Back to what they run: nothing to be updated, nothing begun.
+    catalogue.prefer(0);
+    assert_eq!(
+        (served(&catalogue), catalogue.node_turn()),
+        ((Some(64), None), 0)
+    );
+    catalogue.prefer(1);
+    catalogue.finish_node_update();
+    assert_eq!(served(&catalogue), (Some(164), None));
+    // What nodes run is not given up, however many packages come.
+    catalogue.enter(2, with_images(entry(264, 100, 3)));
+    catalogue.enter(3, with_images(entry(364, 100, 4)));
+    while catalogue.evict() {}
+    assert_eq!(served(&catalogue), (Some(164), Some(364)));
+}
+
+#[test]
+fn packages_without_images_for_nodes_are_no_base() {
+    let mut catalogue = Catalogue::new(1);
+    catalogue.enter(0, entry(64, 100, 1));
+    catalogue.enter(1, with_images(entry(164, 100, 2)));
+    assert_eq!(catalogue.node_base().map(|it| it.extent.first), Some(164));
+    assert_eq!(catalogue.node_update(), None);
+}
+
 #[test]
 fn any_altered_byte_of_a_copy_is_noticed() {
     let mut whole = [0; COPY_SIZE];

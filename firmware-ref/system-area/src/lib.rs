@@ -25,12 +25,14 @@ mod device;
 mod extent;
 mod install;
 mod load;
+mod nodes;
 
 pub use catalogue::{Catalogue, Entry, NAME_SIZE, PACKAGES_MAX};
 pub use device::{BlockDevice, IoError, SECTOR_SIZE};
 pub use extent::{Extent, ExtentReader, ExtentWriter};
 pub use install::{Install, InstallError, PackageRefusal, Place, Progress, check_package};
 pub use load::{Condition, Damage, LOAD_SIZE, commit, load};
+pub use nodes::NODE_SETTINGS_SIZE;
 
 /// First sector of the package area.
 pub const PACKAGE_AREA_START: u64 = 64;

@@ -107,7 +107,7 @@ impl Session {
                     .map_err(broken)?;
             }
         } else {
-            let package = ArrayContents::Package(package(&request.firmware));
+            let package = ArrayContents::Package(PackageContents::of(&request.firmware));
             provision::fill_shelf(&mut array.shared_mut().shelf, &package, request.seed)
                 .map_err(broken)?;
             for (position, slot) in rig.slots().enumerate() {
@@ -286,7 +286,7 @@ impl Session {
                         } else {
                             let build = Build::parse(what, Path::new(""))
                                 .map_err(|(w, r)| format!("{w}; {r}"))?;
-                            provision::package_bytes(&package(&build), self.seed)
+                            provision::package_bytes(&PackageContents::of(&build), self.seed)
                                 .map_err(|e| text(&e))?
                         };
                         media.insert(what, bytes.into());
@@ -498,14 +498,6 @@ impl Session {
             .map(|board| board.controller().map(|c| c.serial.clone()))
             .collect();
         folder.write(&self.rig, boards, self.pulled.keys().cloned().collect())
-    }
-}
-
-fn package(build: &Build) -> PackageContents {
-    PackageContents {
-        l2: build.clone(),
-        l3: build.clone(),
-        damage: None,
     }
 }
 

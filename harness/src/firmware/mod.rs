@@ -5,7 +5,9 @@ mod nodes;
 use distribution::Module;
 use image::Kind;
 
-pub use nodes::{NODE_MODULES, combined_image, find_node, node_image, node_rom};
+pub use nodes::{
+    NODE_MODULES, combined_image, find_node, node_image, node_library, node_rom, node_versions,
+};
 
 /// One build of one level, or of what a node runs.
 #[derive(Clone, Copy, Debug)]

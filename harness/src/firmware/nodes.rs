@@ -3,6 +3,7 @@
 use distribution::container::{Image, length, write};
 use distribution::{Content, Module, VersionTag};
 use image::{HEADER_SIZE, ImageHeader, Kind, Version};
+use image_pack::Recipe;
 
 use super::{Firmware, all, find};
 
@@ -30,6 +31,28 @@ pub fn find_node(module: Module, version: &str) -> Option<&'static Firmware> {
 /// `2.0-crash` is 2.0 but where something crashes.
 pub fn combined_image(version: &str) -> Option<Vec<u8>> {
     container(&NODE_MODULES, version)
+}
+
+/// The versions there are of nodes' images.
+pub fn node_versions() -> Vec<&'static str> {
+    let nodes = all().iter().filter(|firmware| firmware.module.is_some());
+    let mut versions: Vec<&str> = nodes.map(|firmware| firmware.version).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    versions
+}
+
+/// The image file with all images of a version that a package of a controller brings: the combined container is
+/// its body, which a controller never runs.
+pub fn node_library(version: &str) -> Option<Vec<u8>> {
+    let recipe = Recipe {
+        kind: Kind::Node,
+        version: version.parse().ok()?,
+        load_address: 0,
+        entry_offset: 0,
+        components: &[],
+    };
+    image_pack::image(&recipe, &combined_image(version)?).ok()
 }
 
 /// A container with the image of one module (CD29).

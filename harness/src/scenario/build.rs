@@ -19,12 +19,14 @@ pub enum Build {
 }
 
 /// Builds of the reference firmware. The last ones are known to be bad.
-pub const REFERENCE_BUILDS: [&str; 9] = [
+pub const REFERENCE_BUILDS: [&str; 11] = [
     "1.0",
     "1.1",
     "2.0",
     "1.0-iscsi",
     "2.0-iscsi",
+    "1.0-nodes",
+    "2.0-nodes",
     "2.0-crash",
     "2.0-hang",
     "2.0-mute",
@@ -129,12 +131,43 @@ impl Build {
         Err((format!("there is no build \"{text}\""), remedy))
     }
 
+    /// Images for nodes by version, or a file (recognised by a `/`) relative to `folder`.
+    ///
+    /// # Errors
+    /// What is wrong, and the remedy.
+    pub(crate) fn parse_nodes(text: &str, folder: &Path) -> Result<Build, (String, String)> {
+        if text.contains('/') {
+            return Build::parse(text, folder);
+        }
+        if firmware::node_library(text).is_some() {
+            return Ok(Build::Reference(text.to_owned()));
+        }
+        let known = firmware::node_versions().join(", ");
+        let remedy = format!("nodes have {known}; a file of your own is named with a `/`");
+        Err((format!("there are no images \"{text}\" for nodes"), remedy))
+    }
+
     /// The reference build of `kind`. A special build differs in L3 only; its L2 is that of the version
     /// it is a variant of.
     pub(crate) fn reference(version: &str, kind: Kind) -> Option<&'static [u8]> {
         let number = version.split('-').next().unwrap_or(version);
         let found = firmware::find(kind, version).or_else(|| firmware::find(kind, number));
         found.map(|firmware| firmware.bytes)
+    }
+
+    /// The images for nodes that come with it: a build that serves nodes comes with those of its own
+    /// number, a package of somebody's own with those in it.
+    pub(crate) fn node_images(&self) -> Option<Build> {
+        match self {
+            Build::Reference(version) => {
+                let number = version.strip_suffix("-nodes")?;
+                Some(Build::Reference(number.to_owned()))
+            }
+            Build::File(path) => match FirmwareFile::read(path) {
+                Ok(FirmwareFile::Package(it)) => it.part(Kind::Node).map(|_| self.clone()),
+                _ => None,
+            },
+        }
     }
 
     /// How long its image of `kind` is.
@@ -148,6 +181,10 @@ impl Build {
             Problem::new(what, remedy)
         };
         match self {
+            Build::Reference(version) if kind == Kind::Node => {
+                let image = firmware::node_library(version).ok_or_else(none)?;
+                Ok(image.len() as u64)
+            }
             Build::Reference(version) => {
                 let image = Build::reference(version, kind).ok_or_else(none)?;
                 Ok(image.len() as u64)

@@ -57,6 +57,8 @@ pub struct PackageContents {
     pub l2: Build,
     /// The build of its L3.
     pub l3: Build,
+    /// Images for the nodes of the CAN bus, if it has any.
+    pub nodes: Option<Build>,
     /// What is wrong with it.
     pub damage: Option<Damage>,
 }
@@ -67,6 +69,7 @@ impl PackageContents {
         PackageContents {
             l2: build.clone(),
             l3: build.clone(),
+            nodes: build.node_images(),
             damage: None,
         }
     }
@@ -290,6 +293,11 @@ pub fn package_misfit(package: &PackageContents, rig: &Rig) -> Option<Problem> {
         (Ok(l2), Ok(l3)) => (l2, l3),
         (Err(problem), _) | (_, Err(problem)) => return Some(problem),
     };
+    let nodes = package.nodes.as_ref().map(|build| bytes(build, Kind::Node));
+    let nodes = match nodes.transpose() {
+        Ok(nodes) => nodes.unwrap_or(0),
+        Err(problem) => return Some(problem),
+    };
     let sector = system_area::SECTOR_SIZE as u64;
     let volume = rig.shelf.volume().0 / sector;
     if volume < system_area::HOST_VOLUME_START {
@@ -304,7 +312,8 @@ pub fn package_misfit(package: &PackageContents, rig: &Rig) -> Option<Problem> {
     let area = system_area::HOST_VOLUME_START - system_area::PACKAGE_AREA_START;
     let room = area * sector;
     // Manifest and images begin at sectors.
-    let whole = MANIFEST_SIZE as u64 + l2.next_multiple_of(sector) + l3.next_multiple_of(sector);
+    let images = [l2, l3, nodes].map(|bytes| bytes.next_multiple_of(sector));
+    let whole = MANIFEST_SIZE as u64 + images.iter().sum::<u64>();
     (whole > room).then(|| {
         Problem::new(
             format!("a package of {whole} bytes has no room in the {room} of the system area"),
@@ -357,6 +366,17 @@ fn required_build(reader: &Reader<'_>, key: &'static str, context: &Context<'_>)
     }
 }
 
+/// Reads `nodes`: images for nodes, or `none`.
+fn nodes_of(value: &Value<'_>, context: &Context<'_>) -> Option<Option<Build>> {
+    let text = string_of(value, "nodes", context.findings)?;
+    if text == "none" {
+        return Some(None);
+    }
+    let complain = |(what, remedy)| context.findings.at(value.span(), "here", what, remedy);
+    let images = Build::parse_nodes(text, context.folder).map_err(complain);
+    images.ok().map(Some)
+}
+
 /// Reads a package: one build for both levels, or level by level, perhaps damaged.
 pub(super) fn package_of(
     value: &Value<'_>,
@@ -378,11 +398,16 @@ pub(super) fn package_of(
             required_build(&reader, "l3", context),
         ),
     };
+    let nodes = match reader.value("nodes") {
+        Some(value) => nodes_of(value, context)?,
+        None => l3.as_ref().and_then(Build::node_images),
+    };
     let damage = damage_of(&reader);
     reader.finish();
     Some(PackageContents {
         l2: l2?,
         l3: l3?,
+        nodes,
         damage,
     })
 }

@@ -5,7 +5,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 120] = [
+pub const EVENTS: [&str; 122] = [
     // The chassis, and what was done to it.
     "powered-on",
     "powered-off",
@@ -79,6 +79,8 @@ pub const EVENTS: [&str; 120] = [
     "image-refused",
     "node-operational",
     "node-failed",
+    "node-images-ready",
+    "node-images-refused",
     "update-started",
     "set-started",
     "set-updated",

@@ -17,6 +17,7 @@ use crate::chassis::Chassis;
 use crate::departure::Departure;
 use crate::host_port::HostPort;
 use crate::installation::Installation;
+use crate::nodes::Nodes;
 use command::{Command, HELP, parse};
 
 /// The console of this controller.
@@ -46,11 +47,16 @@ impl Console {
         host_port: &mut HostPort,
         installation: &mut Installation,
         departure: &mut Departure,
+        nodes: &mut impl Nodes,
     ) {
         let Some(console) = &context.hardware.console else {
             return;
         };
         while let Ok(Some(line)) = console.poll_line() {
+            if let Some(words) = words_for(nodes, line.as_str()) {
+                nodes.obey(context, words);
+                continue;
+            }
             let command = parse(line.as_str(), context.build.lists_luns);
             carry_out(
                 command,
@@ -59,9 +65,17 @@ impl Console {
                 host_port,
                 installation,
                 departure,
+                nodes,
             );
         }
     }
+}
+
+/// What is behind `node`, in a build that serves any.
+fn words_for<'a, N: Nodes>(_nodes: &N, line: &'a str) -> Option<&'a str> {
+    let words = line.trim_start().strip_prefix("node")?;
+    let is_apart = words.is_empty() || words.starts_with(|c: char| c.is_ascii_whitespace());
+    (N::SERVES && is_apart).then_some(words)
 }
 
 fn carry_out(
@@ -71,6 +85,7 @@ fn carry_out(
     host_port: &mut HostPort,
     installation: &mut Installation,
     departure: &mut Departure,
+    nodes: &mut impl Nodes,
 ) {
     let hardware = context.hardware;
     let stops = matches!(
@@ -89,11 +104,12 @@ fn carry_out(
                     hardware.say(format_args!("{:<12}  {}", line.usage, line.what));
                 }
             }
+            nodes.help(hardware);
         }
         Command::Version => lists::versions(context, chassis),
         Command::Package => lists::package(context),
         Command::Install { force } => {
-            if let Err(refusal) = installation.begin(context, chassis, force) {
+            if let Err(refusal) = installation.begin(context, chassis, nodes, force) {
                 hardware.say(format_args!("error: {refusal}"));
             }
         }

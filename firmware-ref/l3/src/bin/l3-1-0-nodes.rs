@@ -1,0 +1,9 @@
+//! L3, build 1.0 that serves the nodes of a CAN bus.
+#![no_std]
+#![no_main]
+
+runtime::entry!(level3);
+
+fn level3() -> ! {
+    l3::run_with_nodes(&l3::BUILD_1_0_NODES)
+}
