@@ -153,9 +153,7 @@ impl CanController {
 
     /// Whether errors have taken the controller off the bus.
     pub fn is_bus_off(&self) -> bool {
-        let mut status = [0; 2];
-        self.inner.borrow().slot.config_bytes(0, &mut status);
-        u16::from_le_bytes(status) & STATUS_BUS_OFF != 0
+        self.inner.borrow().slot.config_u16(0) & STATUS_BUS_OFF != 0
     }
 
     /// Lets a controller that went bus-off take part again.

@@ -231,6 +231,16 @@ impl Slot {
         }
     }
 
+    /// A field of 16 bits in the configuration space. It is read as one: a space that ends behind it
+    /// has no whole word there (virtio 1.4 §4.2.2.2).
+    pub fn config_u16(&self, offset: usize) -> u16 {
+        let field = (SLOTS_BASE + usize::from(self.number) * SLOT_BYTES + CONFIG)
+            + (offset & (SLOT_BYTES - CONFIG - 2));
+        // SAFETY: the register window of slot 0 … 23 is mapped and belongs to nothing else; the offset stays
+        // inside the slot, and even.
+        u16::from_le(unsafe { (field as *const u16).read_volatile() })
+    }
+
     /// Changes whenever the configuration space did.
     pub fn config_generation(&self) -> u32 {
         self.read(CONFIG_GENERATION)
