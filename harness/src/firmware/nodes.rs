@@ -20,31 +20,36 @@ pub fn node_rom(version: &str) -> Option<&'static [u8]> {
     find(Kind::NodeRom, version).map(|firmware| firmware.bytes)
 }
 
-/// The image for `module` with that version.
-pub fn find_node(module: Module, version: &str) -> Option<&'static Firmware> {
-    let mut nodes = all().iter().filter(|it| it.module == Some(module));
+/// The image for one kind of module, or for all, with that version.
+pub fn find_node(content: Content, version: &str) -> Option<&'static Firmware> {
+    let mut nodes = all().iter().filter(|it| it.content == Some(content));
     nodes.find(|firmware| firmware.version == version)
 }
 
 /// A container with the images of all modules (CD28). A module that has no such build has the one without:
 /// `2.0-crash` is 2.0 but where something crashes.
 pub fn combined_image(version: &str) -> Option<Vec<u8>> {
-    container(&NODE_MODULES, version)
+    container(&NODE_MODULES.map(Content::Only), version)
 }
 
 /// A container with the image of one module (CD29).
 pub fn node_image(module: Module, version: &str) -> Option<Vec<u8>> {
-    container(&[module], version)
+    container(&[Content::Only(module)], version)
 }
 
-fn container(modules: &[Module], version: &str) -> Option<Vec<u8>> {
+/// A container with the one image that is for all nodes (CD35).
+pub fn common_image(version: &str) -> Option<Vec<u8>> {
+    container(&[Content::All], version)
+}
+
+fn container(contents: &[Content], version: &str) -> Option<Vec<u8>> {
     let (number, _build) = version.split_once('-').unwrap_or((version, ""));
     let mut images = Vec::new();
     let mut is_known = false;
-    for module in modules {
-        let exact = find_node(*module, version);
+    for content in contents {
+        let exact = find_node(*content, version);
         is_known |= exact.is_some();
-        images.push(part(exact.or_else(|| find_node(*module, number))?)?);
+        images.push(part(exact.or_else(|| find_node(*content, number))?)?);
     }
     if !is_known {
         return None;
@@ -58,7 +63,7 @@ fn part(firmware: &Firmware) -> Option<Image<'_>> {
     let header = ImageHeader::parse(firmware.bytes).ok()?;
     let version: Version = firmware.version.parse().ok()?;
     Some(Image {
-        content: Content::Only(firmware.module?),
+        content: firmware.content?,
         version: VersionTag::from(&version),
         entry: header.entry_offset,
         bytes: firmware.bytes.get(HEADER_SIZE..)?,
@@ -85,7 +90,7 @@ mod tests {
                 assert_eq!(part.content, Content::Only(module));
                 assert_eq!(part.version.to_string(), version);
                 assert!(part.length < ROOM, "{module:?} {}", part.length);
-                let firmware = find_node(module, version).expect(version);
+                let firmware = find_node(Content::Only(module), version).expect(version);
                 let header = ImageHeader::parse(firmware.bytes).expect(version);
                 assert_eq!(header.load_address, LOAD, "{}", firmware.name);
                 let alone = node_image(module, version).expect(version);
@@ -97,6 +102,20 @@ mod tests {
         assert_ne!(combined_image("1.0"), combined_image("2.0"));
         assert_eq!(combined_image("3.0"), None);
         assert_eq!(combined_image("2.0-nobody-has-this"), None);
+    }
+
+    #[test]
+    fn cd35_every_node_finds_its_image_in_the_common_one() {
+        for version in ["1.0", "2.0"] {
+            let common = common_image(version).expect(version);
+            let contents = Contents::check(&common).expect(version);
+            for module in NODE_MODULES {
+                let part = contents.select(module).expect(version);
+                assert_eq!(part.content, Content::All);
+                assert!(part.length < ROOM, "{module:?} {}", part.length);
+            }
+            assert!(contents.select(Module::Master).is_none());
+        }
     }
 
     #[test]
