@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
+use distribution::Content;
 use image::{Component, ComponentKind, HEADER_SIZE, Kind};
 use image_pack::Recipe;
 
@@ -94,13 +95,16 @@ impl Packed {
     /// One element of the table that `src/firmware` includes.
     pub(crate) fn table_entry(&self, program: &Program, file: &Path) -> String {
         let mut entry = format!(
-            "Firmware {{ name: {:?}, kind: Kind::{:?}, version: {:?}, module: {}, \
+            "Firmware {{ name: {:?}, kind: Kind::{:?}, version: {:?}, content: {}, \
              bytes: include_bytes!({:?}), functions: &[",
             program.binary,
             program.kind,
             program.version.as_str(),
-            match program.module {
-                Some(module) => format!("Some(Module::{module:?})"),
+            match program.content {
+                Some(Content::Only(module)) => {
+                    format!("Some(Content::Only(Module::{module:?}))")
+                }
+                Some(content) => format!("Some(Content::{content:?})"),
                 None => "None".to_owned(),
             },
             file.display().to_string(),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use distribution::Module;
+use distribution::{Content, Module};
 use image::{Kind, Version};
 
 /// One firmware program: a build of a level, or of a node's boot ROM or image.
@@ -15,7 +15,7 @@ pub(crate) struct Program {
     pub(crate) kind: Kind,
     pub(crate) version: Version,
     /// Which nodes an image is for.
-    pub(crate) module: Option<Module>,
+    pub(crate) content: Option<Content>,
 }
 
 impl Program {
@@ -52,7 +52,7 @@ pub(crate) fn programs(workspace: &Path) -> Result<Vec<Program>, Box<dyn Error>>
             binary: binary.to_owned(),
             kind,
             version: "1.0".parse()?,
-            module: None,
+            content: None,
         })
     };
     let mut programs = vec![rom("l1", Kind::L1)?, rom("node-rom-1-0", Kind::NodeRom)?];
@@ -71,13 +71,13 @@ pub(crate) fn programs(workspace: &Path) -> Result<Vec<Program>, Box<dyn Error>>
         }
         names.sort();
         for binary in names {
-            let (version, module) = version(&binary, kind)
+            let (version, content) = version(&binary, kind)
                 .ok_or_else(|| format!("{binary} is not named {}", pattern(kind)))?;
             programs.push(Program {
                 binary,
                 kind,
                 version,
-                module,
+                content,
             });
         }
     }
@@ -91,18 +91,24 @@ fn pattern(kind: Kind) -> String {
     }
 }
 
+/// The word for an image that is for all nodes, where others have the word of a type.
+const COMMON: &str = "common";
+
 /// `l3-2-0-crash` is version 2.0-crash, `node-2-0-drive-crash` the same for drives: cargo allows no dot in
 /// the name of a target.
-fn version(binary: &str, kind: Kind) -> Option<(Version, Option<Module>)> {
+fn version(binary: &str, kind: Kind) -> Option<(Version, Option<Content>)> {
     let rest = binary.strip_prefix(kind.as_str())?.strip_prefix('-')?;
     let text = rest.replacen('-', ".", 1);
     if kind != Kind::Node {
         return Some((text.parse().ok()?, None));
     }
     let (number, rest) = text.split_once('-')?;
-    let module = Module::ALL
-        .into_iter()
-        .find(|module| rest.starts_with(module.as_str()))?;
-    let build = rest.strip_prefix(module.as_str())?;
-    Some((format!("{number}{build}").parse().ok()?, Some(module)))
+    let types = Module::ALL.map(|module| (module.as_str(), Content::Only(module)));
+    let mut words = types.into_iter().chain([(COMMON, Content::All)]);
+    // The whole word: `common` is no kind of `communication`.
+    let (build, content) = words.find_map(|(word, content)| {
+        let build = rest.strip_prefix(word)?;
+        (build.is_empty() || build.starts_with('-')).then_some((build, content))
+    })?;
+    Some((format!("{number}{build}").parse().ok()?, Some(content)))
 }

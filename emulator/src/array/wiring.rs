@@ -192,9 +192,9 @@ fn nodes(rig: &Rig, roms: &[Arc<[u8]>]) -> Vec<NodeParts> {
     rig.nodes().zip(roms).map(parts).collect()
 }
 
-/// The straps of a node (board manual §11): what it is, and the set it is updated with.
+/// The straps of a node (board manual §11): what it is, the set it is updated with, and how it asks.
 fn straps(group: &NodeGroup) -> u32 {
-    group.kind.code() | u32::from(group.set) << 8
+    group.kind.code() | u32::from(group.set) << 8 | u32::from(group.generic) << 16
 }
 
 fn port(latency: rig::Span) -> PortSettings {

@@ -66,6 +66,8 @@ pub struct NodeGroup {
     pub segment: String,
     /// The set that they are updated with, from 1.
     pub set: u8,
+    /// Their requests do not tell what they are.
+    pub generic: bool,
     /// The boot ROM: a build of the reference firmware, or the path of an image of at most 32 KiB.
     pub rom: String,
     /// Size of the RAM of each.
@@ -80,6 +82,7 @@ impl Default for NodeGroup {
             count: 1,
             segment: String::new(),
             set: 1,
+            generic: false,
             rom: "1.0".to_owned(),
             ram_mib: 2,
         }

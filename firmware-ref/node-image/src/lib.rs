@@ -12,7 +12,7 @@ pub mod report;
 
 use core::convert::Infallible;
 
-use distribution::{Module, NodeAction, Running};
+use distribution::{Content, Module, NodeAction, Running};
 use node::{Bus, Handover};
 use runtime::board_control::{BoardControl, ResetKind};
 use runtime::{DeviceError, can};
@@ -24,7 +24,7 @@ use crate::report::{REPORT_PERIOD_NS, Report};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Build {
     /// For which nodes it is.
-    module: Module,
+    content: Content,
     /// Reports tell how long it runs.
     tells_uptime: bool,
     /// How the panel looks.
@@ -33,20 +33,20 @@ pub struct Build {
 
 impl Build {
     /// Version 1.0.
-    pub const fn version_1_0(module: Module) -> Build {
+    pub const fn version_1_0(content: Content) -> Build {
         Build {
-            module,
+            content,
             tells_uptime: false,
             layout: Layout::Lines,
         }
     }
 
     /// Version 2.0: reports tell how long the node runs; the panel has a bar, and the types one by one.
-    pub const fn version_2_0(module: Module) -> Build {
+    pub const fn version_2_0(content: Content) -> Build {
         Build {
             tells_uptime: true,
             layout: Layout::Banner,
-            ..Build::version_1_0(module)
+            ..Build::version_1_0(content)
         }
     }
 }
@@ -64,12 +64,23 @@ pub fn run_with_panel(build: &Build) -> ! {
     finish(&control, serve(build, &control, &handover, &mut show))
 }
 
+/// Any node, by the common image: it senses what it is, and passes over what is for others (CD35).
+pub fn run_whatever_it_is(build: &Build) -> ! {
+    let (control, handover) = begin(build);
+    if handover.identity.module == Module::Panel {
+        let mut show = Show::open(&control, build.layout, &handover);
+        finish(&control, serve(build, &control, &handover, &mut show))
+    } else {
+        finish(&control, serve(build, &control, &handover, &mut ()))
+    }
+}
+
 fn begin(build: &Build) -> (BoardControl, Handover) {
     let Some(handover) = Handover::load() else {
         panic!("no boot ROM handed over");
     };
-    let (is, wants) = (handover.identity.module, build.module);
-    if is != wants {
+    let (is, wants) = (handover.identity.module, build.content);
+    if !wants.may_suit(is) {
         panic!("an image for {} on {}", wants.as_str(), is.as_str());
     }
     match BoardControl::open(handover.now_ns) {
@@ -133,8 +144,8 @@ fn serve(
             let uptime_s = now_ns.saturating_sub(begun_ns) / 1_000_000_000;
             let report = Report {
                 node: identity.node,
-                module: build.module,
-                position: report::position(build.module, beats),
+                module: identity.module,
+                position: report::position(identity.module, beats),
                 beats,
                 uptime_s: build
                     .tells_uptime

@@ -50,7 +50,7 @@ fn run(control: &BoardControl) -> Result<Infallible, DeviceError> {
     if let Err(error) = bus {
         control.trace(format_args!("post-failed unit=can cause={error}"));
     }
-    let mut receiver = Receiver::new(identity, true);
+    let mut receiver = Receiver::new(identity, node::tells_type(control.identity()));
     receiver.self_test(control.now_ns(), fault.is_none() && bus.is_ok());
     let mut bus = bus.ok();
     act(control, bus.as_ref(), &identity, &mut receiver)?;

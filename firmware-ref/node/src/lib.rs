@@ -24,3 +24,8 @@ pub fn identity(board: &runtime::Identity) -> Option<Identity> {
         boots,
     })
 }
+
+/// Whether the node's requests tell its type (CD17): a strap says when not (board manual §11).
+pub fn tells_type(board: &runtime::Identity) -> bool {
+    board.straps.0 & 1 << 16 == 0
+}

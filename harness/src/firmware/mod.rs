@@ -2,11 +2,12 @@
 
 mod nodes;
 
-use distribution::Module;
+use distribution::{Content, Module};
 use image::Kind;
 
 pub use nodes::{
-    NODE_MODULES, combined_image, find_node, node_image, node_library, node_rom, node_versions,
+    NODE_MODULES, combined_image, common_image, find_node, node_image, node_library, node_rom,
+    node_versions,
 };
 
 /// One build of one level, or of what a node runs.
@@ -19,7 +20,7 @@ pub struct Firmware {
     /// Its version, as in its header.
     pub version: &'static str,
     /// Which nodes an image is for; nothing where it is none of a node.
-    pub module: Option<Module>,
+    pub content: Option<Content>,
     /// Of a ROM its contents, of all else an unsigned image file.
     pub bytes: &'static [u8],
     functions: &'static [(u64, u64, &'static str)],
@@ -35,7 +36,7 @@ pub fn all() -> &'static [Firmware] {
 /// The build of `kind` with that version. Of nodes' images there is one for each type: [`find_node`].
 pub fn find(kind: Kind, version: &str) -> Option<&'static Firmware> {
     TABLE.iter().find(|firmware| {
-        firmware.kind == kind && firmware.version == version && firmware.module.is_none()
+        firmware.kind == kind && firmware.version == version && firmware.content.is_none()
     })
 }
 
@@ -73,8 +74,8 @@ mod tests {
                 bytes,
                 ..
             } = *firmware;
-            let found = match firmware.module {
-                Some(module) => find_node(module, version),
+            let found = match firmware.content {
+                Some(content) => find_node(content, version),
                 None => find(kind, version),
             };
             assert_eq!(found.map(|found| found.name), Some(name));

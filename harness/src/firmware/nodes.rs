@@ -21,30 +21,44 @@ pub fn node_rom(version: &str) -> Option<&'static [u8]> {
     find(Kind::NodeRom, version).map(|firmware| firmware.bytes)
 }
 
-/// The image for `module` with that version.
-pub fn find_node(module: Module, version: &str) -> Option<&'static Firmware> {
-    let mut nodes = all().iter().filter(|it| it.module == Some(module));
+/// The image for one kind of module, or for all, with that version.
+pub fn find_node(content: Content, version: &str) -> Option<&'static Firmware> {
+    let mut nodes = all().iter().filter(|it| it.content == Some(content));
     nodes.find(|firmware| firmware.version == version)
 }
 
 /// A container with the images of all modules (CD28). A module that has no such build has the one without:
 /// `2.0-crash` is 2.0 but where something crashes.
 pub fn combined_image(version: &str) -> Option<Vec<u8>> {
-    container(&NODE_MODULES, version)
+    container(&NODE_MODULES.map(Content::Only), version)
 }
 
-/// The versions there are of nodes' images.
-pub fn node_versions() -> Vec<&'static str> {
-    let nodes = all().iter().filter(|firmware| firmware.module.is_some());
-    let mut versions: Vec<&str> = nodes.map(|firmware| firmware.version).collect();
+/// The versions that a package of a controller can bring to nodes: [`node_library`].
+pub fn node_versions() -> Vec<String> {
+    let nodes = all()
+        .iter()
+        .filter_map(|it| Some((it.content?, it.version)));
+    let mut versions: Vec<String> = nodes
+        .map(|(content, version)| match content {
+            Content::All => format!("{version}{COMMON}"),
+            Content::Combined | Content::Only(_) => version.to_owned(),
+        })
+        .collect();
     versions.sort_unstable();
     versions.dedup();
     versions
 }
 
-/// The image file with all images of a version that a package of a controller brings: the combined container is
-/// its body, which a controller never runs.
+/// What names the one image for all nodes instead of one for each type.
+const COMMON: &str = "-common";
+
+/// The image file that a package of a controller brings to nodes: a container is its body, which a controller
+/// never runs. `2.0` has the images of all types, `2.0-common` the one for all.
 pub fn node_library(version: &str) -> Option<Vec<u8>> {
+    let container = match version.strip_suffix(COMMON) {
+        Some(number) => common_image(number)?,
+        None => combined_image(version)?,
+    };
     let recipe = Recipe {
         kind: Kind::Node,
         version: version.parse().ok()?,
@@ -52,22 +66,27 @@ pub fn node_library(version: &str) -> Option<Vec<u8>> {
         entry_offset: 0,
         components: &[],
     };
-    image_pack::image(&recipe, &combined_image(version)?).ok()
+    image_pack::image(&recipe, &container).ok()
 }
 
 /// A container with the image of one module (CD29).
 pub fn node_image(module: Module, version: &str) -> Option<Vec<u8>> {
-    container(&[module], version)
+    container(&[Content::Only(module)], version)
 }
 
-fn container(modules: &[Module], version: &str) -> Option<Vec<u8>> {
+/// A container with the one image that is for all nodes (CD35).
+pub fn common_image(version: &str) -> Option<Vec<u8>> {
+    container(&[Content::All], version)
+}
+
+fn container(contents: &[Content], version: &str) -> Option<Vec<u8>> {
     let (number, _build) = version.split_once('-').unwrap_or((version, ""));
     let mut images = Vec::new();
     let mut is_known = false;
-    for module in modules {
-        let exact = find_node(*module, version);
+    for content in contents {
+        let exact = find_node(*content, version);
         is_known |= exact.is_some();
-        images.push(part(exact.or_else(|| find_node(*module, number))?)?);
+        images.push(part(exact.or_else(|| find_node(*content, number))?)?);
     }
     if !is_known {
         return None;
@@ -81,7 +100,7 @@ fn part(firmware: &Firmware) -> Option<Image<'_>> {
     let header = ImageHeader::parse(firmware.bytes).ok()?;
     let version: Version = firmware.version.parse().ok()?;
     Some(Image {
-        content: Content::Only(firmware.module?),
+        content: firmware.content?,
         version: VersionTag::from(&version),
         entry: header.entry_offset,
         bytes: firmware.bytes.get(HEADER_SIZE..)?,
@@ -108,7 +127,7 @@ mod tests {
                 assert_eq!(part.content, Content::Only(module));
                 assert_eq!(part.version.to_string(), version);
                 assert!(part.length < ROOM, "{module:?} {}", part.length);
-                let firmware = find_node(module, version).expect(version);
+                let firmware = find_node(Content::Only(module), version).expect(version);
                 let header = ImageHeader::parse(firmware.bytes).expect(version);
                 assert_eq!(header.load_address, LOAD, "{}", firmware.name);
                 let alone = node_image(module, version).expect(version);
@@ -120,6 +139,32 @@ mod tests {
         assert_ne!(combined_image("1.0"), combined_image("2.0"));
         assert_eq!(combined_image("3.0"), None);
         assert_eq!(combined_image("2.0-nobody-has-this"), None);
+    }
+
+    #[test]
+    fn cd35_every_node_finds_its_image_in_the_common_one() {
+        for version in ["1.0", "2.0"] {
+            let common = common_image(version).expect(version);
+            let contents = Contents::check(&common).expect(version);
+            for module in NODE_MODULES {
+                let part = contents.select(module).expect(version);
+                assert_eq!(part.content, Content::All);
+                assert!(part.length < ROOM, "{module:?} {}", part.length);
+            }
+            assert!(contents.select(Module::Master).is_none());
+        }
+    }
+
+    #[test]
+    fn cd31_a_package_can_bring_whatever_is_listed() {
+        let versions = node_versions();
+        assert!(versions.iter().any(|version| version == "2.0-common"));
+        for version in versions {
+            let file = node_library(&version).expect(&version);
+            let header = ImageHeader::parse(&file).expect(&version);
+            assert_eq!(header.version.as_str(), version);
+            assert!(Contents::check(&file[HEADER_SIZE..]).is_ok(), "{version}");
+        }
     }
 
     #[test]

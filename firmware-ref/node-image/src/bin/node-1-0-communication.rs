@@ -2,10 +2,11 @@
 #![no_std]
 #![no_main]
 
+use distribution::{Content::Only, Module};
+use node_image::Build;
+
 runtime::entry!(image);
 
 fn image() -> ! {
-    node_image::run(&node_image::Build::version_1_0(
-        distribution::Module::Communication,
-    ))
+    node_image::run(&Build::version_1_0(Only(Module::Communication)))
 }

@@ -2,8 +2,11 @@
 #![no_std]
 #![no_main]
 
+use distribution::{Content::Only, Module};
+use node_image::Build;
+
 runtime::entry!(image);
 
 fn image() -> ! {
-    node_image::run_with_panel(&node_image::Build::version_1_0(distribution::Module::Panel))
+    node_image::run_with_panel(&Build::version_1_0(Only(Module::Panel)))
 }
