@@ -253,7 +253,10 @@ fn start_host(stage: &mut Stage) {
 
 fn type_on(stage: &mut Stage, slot: usize, text: &str) {
     let now = stage.array.now();
-    let board = stage.array.board_mut(slot).expect("there is such a slot");
+    let board = stage
+        .array
+        .board_mut(Source::Board(slot))
+        .expect("there is such a slot");
     board.console_mut().type_bytes(now, text.as_bytes());
 }
 

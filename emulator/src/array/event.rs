@@ -9,6 +9,7 @@ use devices::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::CrashReport;
+use crate::rig::Unit;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,17 @@ pub enum Source {
     Network,
     /// The chassis: midplane, power, service media.
     Chassis,
+}
+
+impl Source {
+    /// The place of what has this power supply.
+    pub fn of(unit: Unit) -> Source {
+        match unit {
+            Unit::Board(slot) => Source::Board(usize::try_from(slot.index()).unwrap_or(usize::MAX)),
+            Unit::Node(node) => Source::Node(node.into()),
+            Unit::Shelf => Source::Shelf,
+        }
+    }
 }
 
 /// What happened.

@@ -278,15 +278,23 @@ impl Array {
         }
     }
 
-    /// One controller slot, to type on its console or to meddle with its unit.
+    /// The board in one place.
+    pub fn board(&self, place: Source) -> Option<&Board> {
+        match place {
+            Source::Board(slot) => self.boards().get(slot),
+            Source::Node(node) => self.nodes().get(node),
+            _ => None,
+        }
+    }
+
+    /// The same, to type on its console or to meddle with its unit.
     ///
     /// # Errors
-    /// There is no such slot.
-    pub fn board_mut(&mut self, slot: usize) -> Result<&mut Board, ArrayError> {
+    /// There is no such place for a board.
+    pub fn board_mut(&mut self, place: Source) -> Result<&mut Board, ArrayError> {
         self.disturbed = true;
-        let controllers = self.boards.get_mut(..self.controllers);
-        let board = controllers.unwrap_or_default().get_mut(slot);
-        board.ok_or(ArrayError::NoPlace(Source::Board(slot)))
+        let index = self.index(place)?;
+        Ok(&mut self.boards[index])
     }
 
     /// What the boards share.

@@ -1,9 +1,11 @@
 //! What people and harnesses do to an array: power, resets, boards, media, cuts.
 
 use devices::board_control::ResetReason;
+use devices::can::CanBus;
 use devices::event::DeviceEvent;
 use devices::power::{PowerLoss, Shape};
 use devices::shelf::Shelf;
+use devices::time::Nanos;
 
 use super::event::{EventKind, Source};
 use super::power::{ArmedCut, CutPoint, PowerDomain};
@@ -175,7 +177,7 @@ impl Array {
     }
 
     /// Which of all boards is meant.
-    fn index(&self, place: Source) -> Result<usize, ArrayError> {
+    pub(super) fn index(&self, place: Source) -> Result<usize, ArrayError> {
         let index = match place {
             Source::Board(slot) if slot < self.controllers => Some(slot),
             Source::Node(node) => self.controllers.checked_add(node),
@@ -199,6 +201,15 @@ impl Array {
         let mut events = Vec::new();
         act(&mut self.shared.shelf, &mut events);
         self.note_devices(Source::Shelf, events);
+    }
+
+    /// Does something to the CAN bus: breaks something, plugs a cable. Nothing where there is no bus.
+    pub fn with_can<T>(&mut self, act: impl FnOnce(&mut CanBus, Nanos) -> T) -> Option<T> {
+        self.disturbed = true;
+        let now = self.now;
+        let done = self.shared.can.as_mut().map(|can| act(can, now));
+        self.note_can();
+        done
     }
 
     /// Whether the shelf has power.

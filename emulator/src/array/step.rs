@@ -162,7 +162,7 @@ impl Array {
     }
 
     /// Tells what happened on the CAN bus: frames at the bus, what controllers made of them at their boards.
-    fn note_can(&mut self) {
+    pub(super) fn note_can(&mut self) {
         let events = self.shared.can.as_mut().map(CanBus::take_events);
         for event in events.into_iter().flatten() {
             let node = event.kind.node().map(usize::from);

@@ -89,6 +89,18 @@ impl Controller {
     }
 }
 
+impl Controller {
+    /// The board of a node: it keeps nothing but its boot ROM, which stays with its place.
+    pub fn of_node(node: &Node<'_>, serial: &str) -> Controller {
+        Controller {
+            serial: serial.to_owned(),
+            flash: SpiBus::new(Vec::new()),
+            straps: straps(node.group),
+            broken: Broken::default(),
+        }
+    }
+}
+
 impl Array {
     /// An array as `rig` says, without power and without controllers in its slots.
     ///
@@ -124,12 +136,7 @@ impl Array {
         };
         let mut array = Array::new(parts)?;
         for (index, node) in rig.nodes().enumerate() {
-            let controller = Controller {
-                serial: node.name,
-                flash: SpiBus::new(Vec::new()),
-                straps: straps(node.group),
-                broken: Broken::default(),
-            };
+            let controller = Controller::of_node(&node, &node.name);
             array.insert(Source::Node(index), controller)?;
         }
         for (slot, name) in rig.slots().enumerate() {

@@ -4,7 +4,11 @@ use super::compute::{Coverage, Gap, Outcome};
 pub fn table(coverage: &Coverage) -> String {
     let mut out = String::new();
     for row in &coverage.rows {
-        let mark = if row.proven { "proven" } else { "------" };
+        let mark = match (row.proven, row.under_way) {
+            (true, _) => "proven",
+            (false, false) => "------",
+            (false, true) => "to do ",
+        };
         out.push_str(&format!("{:<6} {mark}  {}\n", row.id, row.title));
         for (id, outcome) in &row.proofs {
             let word = match outcome {
@@ -19,8 +23,12 @@ pub fn table(coverage: &Coverage) -> String {
     if !rest.is_empty() {
         out.push_str(&format!("\n{}\n", rest.join("\n")));
     }
-    let (proven, all) = (coverage.proven(), coverage.rows.len());
-    out.push_str(&format!("\n{proven} of {all} rows proven\n"));
+    let (proven, all) = coverage.proven(false);
+    out.push_str(&format!("\n{proven} of {all} rows proven"));
+    out.push_str(&match coverage.proven(true) {
+        (_, 0) => "\n".to_owned(),
+        (proven, all) => format!(", and {proven} of {all} that need not be yet\n"),
+    });
     out
 }
 
@@ -55,6 +63,7 @@ mod tests {
             id: RowId(name.to_owned()),
             title: format!("Title of {name}"),
             proven,
+            under_way: name.starts_with("CD"),
             proofs,
         };
         let coverage = Coverage {
@@ -66,6 +75,8 @@ mod tests {
                     vec![(id(1), Outcome::Failed), (id(2), Outcome::NeverRan)],
                 ),
                 row("VC2", false, vec![]),
+                row("CD1", false, vec![]),
+                row("CD2", true, vec![(id(0), Outcome::Passed)]),
             ],
             gaps: vec![
                 Gap::NeverRan { expectation: id(2) },

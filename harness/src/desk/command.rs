@@ -3,6 +3,7 @@ use image::Kind;
 
 use crate::files::nearest;
 use crate::firmware;
+use crate::scenario::Socket;
 
 /// What the words behind a colon are good for: word, arguments, what it does.
 pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
@@ -10,7 +11,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     (
         "status",
         "",
-        "every board: power, state, version, role; the host; the shelf",
+        "every board: power, state, version, role; nodes that are alike; the host; the shelf",
     ),
     (
         "on",
@@ -22,12 +23,12 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
         "[A|NODE|shelf]",
         "take power away, in the middle of whatever is under way",
     ),
-    ("reset", "A [warm]", "press the reset button"),
-    ("pull", "A", "pull a board; it then lies on the desk"),
+    ("reset", "A|NODE [warm]", "press the reset button"),
+    ("pull", "A|NODE", "pull a board; it then lies on the desk"),
     (
         "insert",
-        "A [SERIAL [BUILD|blank]]",
-        "put in a board from the desk, or a new one with BUILD in its flash",
+        "A|NODE [SERIAL [BUILD|blank]]",
+        "put in a board from the desk, or a new one with BUILD in its flash; a node keeps nothing",
     ),
     (
         "media",
@@ -41,7 +42,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ),
     (
         "panel",
-        "[A] [FILE.png]",
+        "[A|NODE] [FILE.png]",
         "show a panel, or keep its picture",
     ),
     ("timeline", "on|off", "print every event as it happens"),
@@ -77,12 +78,12 @@ pub(super) enum Command {
     On(Vec<Unit>),
     Cut(Vec<Unit>),
     Reset {
-        slot: Slot,
+        board: Socket,
         warm: bool,
     },
-    Pull(Slot),
+    Pull(Socket),
     Insert {
-        slot: Slot,
+        board: Socket,
         serial: Option<String>,
         build: Option<String>,
     },
@@ -91,7 +92,7 @@ pub(super) enum Command {
     HostStop,
     HostVerify,
     Panel {
-        slot: Option<Slot>,
+        board: Option<Socket>,
         file: Option<String>,
     },
     Timeline(bool),
@@ -104,12 +105,13 @@ impl Command {
     pub(super) fn parse(text: &str, rig: &Rig) -> Result<Command, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, rest) = words.split_first().ok_or("a colon wants a command")?;
-        let slot = |at: usize| -> Result<Slot, String> {
+        let board = |at: usize| -> Result<Socket, String> {
             let word = rest
                 .get(at)
                 .ok_or_else(|| format!("`{verb}` wants a board, e.g. A"))?;
-            word.to_uppercase()
-                .parse()
+            let slot = || word.to_uppercase().parse().map(Socket::Slot);
+            let node = rig.node(word).map(Socket::Node);
+            node.map_or_else(slot, Ok)
                 .map_err(|_| format!("`{word}` is no board"))
         };
         let units = || -> Result<Vec<Unit>, String> {
@@ -131,12 +133,12 @@ impl Command {
             ("on", _) => Command::On(units()?),
             ("cut", _) => Command::Cut(units()?),
             ("reset", [_] | [_, "warm"]) => Command::Reset {
-                slot: slot(0)?,
+                board: board(0)?,
                 warm: rest.len() > 1,
             },
-            ("pull", [_]) => Command::Pull(slot(0)?),
+            ("pull", [_]) => Command::Pull(board(0)?),
             ("insert", [_] | [_, _] | [_, _, _]) => Command::Insert {
-                slot: slot(0)?,
+                board: board(0)?,
                 serial: rest.get(1).map(|s| (*s).to_owned()),
                 build: rest.get(2).map(|s| (*s).to_owned()),
             },
@@ -150,14 +152,15 @@ impl Command {
                 Command::Host(parsed.ok_or_else(|| format!("`{rate}` is no rate from 1 to 10000"))?)
             }
             ("panel", _) if rest.len() < 3 => {
-                let named = rest.first().filter(|word| word.len() == 1);
-                let file = rest
-                    .iter()
-                    .find(|word| word.len() > 1)
-                    .map(|word| (*word).to_owned());
+                let is_board = |word: &str| word.len() == 1 || rig.node(word).is_some();
+                let named = rest.first().is_some_and(|word| is_board(word));
+                let file = rest.get(usize::from(named));
+                if !named && rest.len() > 1 {
+                    return Err(format!("`{}` is no board", rest[0]));
+                }
                 Command::Panel {
-                    slot: named.map(|_| slot(0)).transpose()?,
-                    file,
+                    board: named.then(|| board(0)).transpose()?,
+                    file: file.map(|word| (*word).to_owned()),
                 }
             }
             ("timeline", ["on"]) => Command::Timeline(true),
@@ -186,14 +189,24 @@ fn complaint(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use emulator::rig::NodeGroup;
+
     use super::*;
 
     #[test]
     fn commands_are_read_or_complained_about() {
         let slot = |index| Slot::new(index).unwrap();
+        let rig = Rig {
+            nodes: vec![NodeGroup {
+                name: "drive".to_owned(),
+                count: 2,
+                ..NodeGroup::default()
+            }],
+            ..Rig::default()
+        };
         let check = |text: &str, wanted: Result<Command, &str>| {
             assert_eq!(
-                Command::parse(text, &Rig::default()),
+                Command::parse(text, &rig),
                 wanted.map_err(str::to_owned),
                 "{text}"
             );
@@ -206,14 +219,14 @@ mod tests {
         check(
             "reset a warm",
             Ok(Command::Reset {
-                slot: slot(0),
+                board: Socket::Slot(slot(0)),
                 warm: true,
             }),
         );
         check(
             "insert B X1",
             Ok(Command::Insert {
-                slot: slot(1),
+                board: Socket::Slot(slot(1)),
                 serial: Some("X1".to_owned()),
                 build: None,
             }),
@@ -221,7 +234,7 @@ mod tests {
         check(
             "insert B X1 2.0",
             Ok(Command::Insert {
-                slot: slot(1),
+                board: Socket::Slot(slot(1)),
                 serial: Some("X1".to_owned()),
                 build: Some("2.0".to_owned()),
             }),
@@ -229,12 +242,28 @@ mod tests {
         check(
             "panel",
             Ok(Command::Panel {
-                slot: None,
+                board: None,
                 file: None,
             }),
         );
+        check(
+            "panel x.png",
+            Ok(Command::Panel {
+                board: None,
+                file: Some("x.png".to_owned()),
+            }),
+        );
+        check(
+            "panel drive-2 x.png",
+            Ok(Command::Panel {
+                board: Some(Socket::Node(1)),
+                file: Some("x.png".to_owned()),
+            }),
+        );
+        check("panel drive-9 x.png", Err("`drive-9` is no board"));
+        check("pull drive-1", Ok(Command::Pull(Socket::Node(0))));
         check("host 0", Err("`0` is no rate from 1 to 10000"));
-        check("pull", Err("write it `:pull A`"));
+        check("pull", Err("write it `:pull A|NODE`"));
         check("quit now", Err("write it `:quit`"));
         check("pul b", Err("`:pul` is no command; did you mean `:pull`?"));
         check("zebra", Err("`:zebra` is no command; :help lists all"));

@@ -17,11 +17,12 @@ use super::command::Command;
 use super::glass;
 use super::state::{SERIAL_MAX, StateFolder, is_serial};
 use crate::files::{LARGEST_FIRMWARE_BYTES, read_binary};
-use crate::golden::Panel;
+use crate::golden::{Panel, nodes_line};
 use crate::host::{Host, Plan, Timing, transport};
-use crate::play::PlayError;
+use crate::play::{PlayError, nodes_alike};
 use crate::provision;
 use crate::runner::{BenchError, BootRequest};
+use crate::scenario::Socket;
 use crate::scenario::contents::{
     ArrayContents, BankContents, Build, FlashContents, PackageContents,
 };
@@ -177,7 +178,7 @@ impl Session {
         let (now, letter) = (self.now(), self.front());
         // A serial port hears what the key of a terminal sends.
         let end = if self.runs_freely() { '\r' } else { '\n' };
-        let board = self.stage.array.board_mut(self.front);
+        let board = self.stage.array.board_mut(Source::Board(self.front));
         let board = board.map_err(|error| error.to_string())?;
         if board.controller().is_none() {
             return Err(format!("slot {letter} is empty; :insert {letter}"));
@@ -246,35 +247,39 @@ impl Session {
                 let domain = self.domain(units)?;
                 self.stage.array.power_cut(domain, Shape::Torn);
             }
-            Command::Reset { slot, warm } => {
+            Command::Reset { board, warm } => {
                 let reason = if *warm {
                     ResetReason::Warm
                 } else {
                     ResetReason::Cold
                 };
-                let position = self.position(*slot)?;
-                self.stage
-                    .array
-                    .reset(Source::Board(position), reason)
+                let array = &mut self.stage.array;
+                array
+                    .reset(Source::of(board.unit()), reason)
                     .map_err(|e| text(&e))?;
             }
-            Command::Pull(slot) => {
-                let position = self.position(*slot)?;
-                let controller = self
-                    .stage
-                    .array
-                    .pull(Source::Board(position))
-                    .map_err(|e| text(&e))?;
+            Command::Pull(board) => {
+                let array = &mut self.stage.array;
+                let controller = array.pull(Source::of(board.unit())).map_err(|e| text(&e))?;
                 let serial = controller.serial.clone();
-                self.pulled.insert(serial.clone(), controller);
+                if let Socket::Slot(_) = board {
+                    self.pulled.insert(serial.clone(), controller);
+                }
                 self.keep().map_err(|e| text(&e))?;
                 return Ok(format!("pulled {serial}"));
             }
             Command::Insert {
-                slot,
+                board,
                 serial,
                 build,
-            } => return self.insert(*slot, serial.as_deref(), build.as_deref()),
+            } => {
+                let (serial, build) = (serial.as_deref(), build.as_deref());
+                return match board {
+                    Socket::Slot(slot) => self.insert(*slot, serial, build),
+                    Socket::Node(_) if build.is_some() => Err("a node keeps no build".to_owned()),
+                    Socket::Node(node) => self.insert_node(*node, serial),
+                };
+            }
             Command::Media(what) => {
                 let media = &mut self.stage.array.shared_mut().media;
                 match what {
@@ -310,11 +315,10 @@ impl Session {
                 let now = self.now();
                 self.stage.host.verify(now);
             }
-            Command::Panel { slot, file } => {
-                return self.panel(
-                    slot.map_or(Ok(self.front), |slot| self.position(slot))?,
-                    file.as_deref(),
-                );
+            Command::Panel { board, file } => {
+                let place =
+                    board.map_or(Source::Board(self.front), |board| Source::of(board.unit()));
+                return self.panel(place, file.as_deref());
             }
             Command::Timeline(on) => self.timeline = *on,
             Command::Help | Command::Quit => {}
@@ -398,6 +402,25 @@ impl Session {
         Ok(format!("{serial} is in slot {slot}, {what}"))
     }
 
+    /// A new node, as nothing can be told from what lay on the desk.
+    fn insert_node(&mut self, node: u16, serial: Option<&str>) -> Result<String, String> {
+        let socket = Socket::Node(node);
+        let parts = self.rig.nodes().nth(node.into()).ok_or("no such node")?;
+        if serial.is_some_and(|serial| !is_serial(serial)) {
+            return Err(format!(
+                "a serial number is at most {SERIAL_MAX} letters, digits and dashes"
+            ));
+        }
+        let serial = serial.unwrap_or(&parts.name);
+        let board = Controller::of_node(&parts, serial);
+        let array = &mut self.stage.array;
+        array
+            .insert(Source::of(socket.unit()), board)
+            .map_err(|error| error.to_string())?;
+        array.power_on(PowerDomain::of(&[socket.unit()]));
+        Ok(format!("{serial} is in the place of {}", parts.name))
+    }
+
     /// A board that was never here before.
     fn new_board(&self, serial: &str, build: Option<&str>) -> Result<(Controller, String), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
@@ -447,6 +470,9 @@ impl Session {
                 "{letter} {serial:<16} power {power:<3} {state:<12} runs {runs:<10} {role}"
             ));
         }
+        for nodes in nodes_alike(&self.stage, &self.rig) {
+            lines.push(nodes_line(&nodes));
+        }
         let figures = self.stage.host.figures();
         lines.push(format!(
             "host: {} reads, {} writes, {} failed; longest outage {} s; {} problems",
@@ -469,14 +495,14 @@ impl Session {
         lines.join("\n")
     }
 
-    fn panel(&self, slot: usize, file: Option<&str>) -> Result<String, String> {
-        let board = self.stage.array.boards().get(slot).ok_or("no such board")?;
+    fn panel(&self, place: Source, file: Option<&str>) -> Result<String, String> {
+        let board = self.stage.array.board(place).ok_or("no such board")?;
         let pixels = board.panel().pixels();
         let Some(file) = file else {
             return Ok(glass::draw(pixels, PANEL_WIDTH));
         };
         let panel = Panel {
-            slot: emulator::array::slot_letter(slot).to_string(),
+            slot: place.to_string(),
             width: u32::try_from(PANEL_WIDTH).unwrap_or(0),
             height: PANEL_HEIGHT,
             rgb: pixels

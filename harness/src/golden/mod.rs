@@ -15,6 +15,9 @@ mod panel;
 mod render;
 
 pub use compare::{Comparison, Golden, GoldenError, golden_folder};
-pub use outcome::{ArrayOutcome, BoardOutcome, Entry, HostOutcome, Outcome};
+pub use outcome::{
+    ArrayOutcome, BoardOutcome, CanOutcome, Entry, HostOutcome, NodesOutcome, Outcome,
+};
 pub use panel::Panel;
+pub(crate) use render::nodes_line;
 pub use render::render;

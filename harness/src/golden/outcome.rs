@@ -23,6 +23,10 @@ pub struct Outcome {
     pub timeline: Vec<Entry>,
     /// Every slot, in order.
     pub boards: Vec<BoardOutcome>,
+    /// The nodes of the CAN bus, those together that are alike.
+    pub nodes: Vec<NodesOutcome>,
+    /// The CAN bus, if there is one with nodes on it.
+    pub can: Option<CanOutcome>,
     /// The array.
     pub array: ArrayOutcome,
     /// What the host saw, if there was one.
@@ -61,6 +65,28 @@ pub struct BoardOutcome {
     pub image_bytes_read: u64,
     /// Bank by bank: name, and what is in it (`2.0 valid sequence=3`, `empty`, `invalid header-crc`).
     pub banks: Vec<(String, String)>,
+}
+
+/// Nodes that ended alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesOutcome {
+    /// The word of their [`emulator::rig::NodeType`].
+    pub kind: String,
+    /// The word of their [`crate::scenario::BoardState`].
+    pub state: String,
+    /// Version of the image that runs; empty where none does.
+    pub version: String,
+    /// Their names, in order.
+    pub names: Vec<String>,
+}
+
+/// The final state of the CAN bus.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanOutcome {
+    /// Frames in all, those included that ended in an error.
+    pub frames: u64,
+    /// Boards whose controllers are other than error-active: name, and what they are.
+    pub troubled: Vec<(String, String)>,
 }
 
 /// The final state of the array.

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::outcome::{BoardOutcome, HostOutcome, Outcome};
+use super::outcome::{BoardOutcome, HostOutcome, NodesOutcome, Outcome};
 
 /// The one stable text of an outcome.
 pub fn render(outcome: &Outcome) -> String {
@@ -25,6 +25,19 @@ pub fn render(outcome: &Outcome) -> String {
     for board in &outcome.boards {
         let _ = writeln!(out);
         render_board(&mut out, board);
+    }
+    if !outcome.nodes.is_empty() {
+        let _ = writeln!(out, "\nnodes");
+        for nodes in &outcome.nodes {
+            let _ = writeln!(out, "  {}", nodes_line(nodes));
+        }
+    }
+    if let Some(can) = &outcome.can {
+        let _ = writeln!(out, "\ncan");
+        let _ = writeln!(out, "  frames     {}", can.frames);
+        for (name, trouble) in &can.troubled {
+            let _ = writeln!(out, "  {name:<10} {trouble}");
+        }
     }
     let array = &outcome.array;
     let _ = writeln!(out, "\narray");
@@ -64,6 +77,56 @@ fn render_board(out: &mut String, board: &BoardOutcome) {
     }
 }
 
+/// Nodes that are alike, in one line.
+pub(crate) fn nodes_line(nodes: &NodesOutcome) -> String {
+    let NodesOutcome {
+        kind,
+        state,
+        version,
+        names,
+    } = nodes;
+    let (count, names) = (names.len(), runs(names));
+    format!("{kind:<14} {count:>3} {state:<11} {version:<5} {names}")
+}
+
+/// Names in one line: `drive-1…98, drive-100`.
+fn runs(names: &[String]) -> String {
+    let mut runs: Vec<(&str, u32, u32)> = Vec::new();
+    let mut out = Vec::new();
+    let numbered = |name: &'_ str| {
+        let (stem, number) = name.rsplit_once('-')?;
+        // Only what is written as a group writes it.
+        let number: u32 = number
+            .parse()
+            .ok()
+            .filter(|n: &u32| n.to_string() == number)?;
+        Some((stem.len(), number))
+    };
+    for name in names {
+        let Some((stem, number)) = numbered(name).and_then(|(at, n)| Some((name.get(..at)?, n)))
+        else {
+            out.push((name.as_str(), None));
+            continue;
+        };
+        match runs.last_mut() {
+            Some((known, _, last)) if *known == stem && last.checked_add(1) == Some(number) => {
+                *last = number;
+            }
+            _ => {
+                out.push((stem, Some(runs.len())));
+                runs.push((stem, number, number));
+            }
+        }
+    }
+    let text = |(name, run): &(&str, Option<usize>)| match run.and_then(|run| runs.get(run)) {
+        None => (*name).to_owned(),
+        Some((stem, first, last)) if first == last => format!("{stem}-{first}"),
+        Some((stem, first, last)) => format!("{stem}-{first}…{last}"),
+    };
+    let texts: Vec<String> = out.iter().map(text).collect();
+    texts.join(", ")
+}
+
 fn render_host(out: &mut String, host: &HostOutcome) {
     let _ = writeln!(out, "host");
     let counts = [
@@ -94,7 +157,7 @@ pub(super) fn one_line(text: &str) -> String {
 mod tests {
     use devices::time::Nanos;
 
-    use super::super::outcome::{ArrayOutcome, Entry};
+    use super::super::outcome::{ArrayOutcome, CanOutcome, Entry};
     use super::*;
 
     #[test]
@@ -136,6 +199,28 @@ mod tests {
                     ..BoardOutcome::default()
                 },
             ],
+            nodes: vec![
+                NodesOutcome {
+                    kind: "xy".to_owned(),
+                    state: "minimal".to_owned(),
+                    names: vec!["xy-left".to_owned()],
+                    ..NodesOutcome::default()
+                },
+                NodesOutcome {
+                    kind: "drive".to_owned(),
+                    state: "operational".to_owned(),
+                    version: "2.0".to_owned(),
+                    names: [
+                        "drive-1", "drive-2", "drive-3", "drive-5", "spare", "base-6",
+                    ]
+                    .map(str::to_owned)
+                    .to_vec(),
+                },
+            ],
+            can: Some(CanOutcome {
+                frames: 1234,
+                troubled: vec![("xy".to_owned(), "bus-off tec=256 rec=0".to_owned())],
+            }),
             array: ArrayOutcome {
                 preferred: "l2=1.0 l3=1.0".to_owned(),
                 shelf: "rebuilding".to_owned(),

@@ -3,15 +3,16 @@
 use devices::board_control::ResetReason;
 use devices::power::mix;
 use devices::time::Nanos;
-use emulator::array::{CutPoint, PowerDomain, Source, slot_letter};
+use emulator::array::{CutPoint, Source};
 use emulator::board::{Controller, Cpu};
-use emulator::rig::{Slot, Unit};
+use emulator::rig::{Rig, Unit};
 
-use super::{Answered, PlayError, Player, answered, domain, failed, index, usize_of};
+use super::{Answered, PlayError, Player, answered, domain, failed, index, nodes, usize_of};
 use crate::host::Plan;
 use crate::provision;
 use crate::scenario::{
-    Action, BoardSource, BoardState, Cut, DeviceRef, EventPattern, HostAction, Step, Workload,
+    Action, BoardSource, BoardState, Cut, DeviceRef, EventPattern, HostAction, Socket, Step,
+    Workload,
 };
 use crate::stage::{Stage, State, Waited};
 
@@ -28,17 +29,15 @@ impl Player<'_> {
                 } else {
                     ResetReason::Cold
                 };
-                for slot in boards {
-                    self.stage
-                        .array
-                        .reset(Source::Board(index(*slot)), reason)?;
+                for board in boards {
+                    self.stage.array.reset(Source::of(board.unit()), reason)?;
                 }
             }
-            Action::Pull(slot) => self.pull(*slot)?,
-            Action::Insert(slot, board) => self.insert(*slot, board)?,
-            Action::Swap(slot, board) => {
-                self.pull(*slot)?;
-                self.insert(*slot, board)?;
+            Action::Pull(socket) => self.pull(*socket)?,
+            Action::Insert(socket, board) => self.insert(*socket, board)?,
+            Action::Swap(socket, board) => {
+                self.pull(*socket)?;
+                self.insert(*socket, board)?;
             }
             Action::Media { package, .. } => {
                 let media = match package {
@@ -70,14 +69,20 @@ impl Player<'_> {
                 let deadline = self.deadline(within.0);
                 let version = version.as_deref();
                 let waited = self.stage.run_until(deadline, |stage| {
-                    boards.iter().all(|slot| is(stage, *slot, *state, version))
+                    boards
+                        .iter()
+                        .all(|board| is(stage, *board, *state, version))
                 })?;
                 let message = match waited {
                     Waited::Met(at) => format!("held at {at}"),
                     _ => {
-                        let found: Vec<String> = boards
+                        // Of a hundred nodes those that are not as they should be.
+                        let wrong = boards
                             .iter()
-                            .map(|slot| describe(&self.stage, *slot))
+                            .filter(|board| !is(&self.stage, **board, *state, version));
+                        let rig = &self.scenario.rig;
+                        let found: Vec<String> = wrong
+                            .map(|board| describe(&self.stage, *board, rig))
                             .collect();
                         format!("not within {}: {}", within, found.join(", "))
                     }
@@ -122,6 +127,8 @@ impl Player<'_> {
                 self.flash_fault(*board, *chip, fault)?;
             }
             Action::BoardFault { board, fault } => self.board_fault(*board, *fault)?,
+            Action::CanFault(fault) => self.can_fault(number, fault),
+            Action::CanMend(part) => self.can_mend(*part),
             Action::Link { link, boards, up } => self.link(*link, boards, *up),
             Action::Checkpoint(name) => {
                 let checkpoint = self.checkpoint(number)?;
@@ -151,9 +158,12 @@ impl Player<'_> {
 
     fn power(&mut self, on: bool, units: &[Unit]) {
         for unit in units {
-            if let Unit::Board(slot) = unit
-                && let Some(live) = self.live_slots.get_mut(index(*slot))
-            {
+            let socket = match unit {
+                Unit::Board(slot) => Socket::Slot(*slot),
+                Unit::Node(node) => Socket::Node(*node),
+                Unit::Shelf => continue,
+            };
+            if let Some(live) = self.live(socket) {
                 *live = on;
             }
         }
@@ -173,6 +183,7 @@ impl Player<'_> {
         let (source, unit) = match trigger.device {
             DeviceRef::Flash { board, chip } => (Source::Board(index(board)), chip),
             DeviceRef::Shelf { member } => (Source::Shelf, member),
+            DeviceRef::Can { sender } => (Source::Can, sender.map(u32::from)),
         };
         let id = self.stage.array.arm(CutPoint {
             domain: domain(&cut.units),
@@ -204,25 +215,43 @@ impl Player<'_> {
 
     /// Slots without power after a cut stay without until they are switched on again.
     fn note_cut_slots(&mut self) {
-        for (slot, board) in self.stage.array.boards().iter().enumerate() {
+        let array = &self.stage.array;
+        let boards = array.boards().iter().chain(array.nodes());
+        for (board, live) in boards.zip(&mut self.live) {
             if board.controller().is_some() && !board.powered() {
-                self.live_slots[slot] = false;
+                *live = false;
             }
         }
     }
 
-    fn pull(&mut self, slot: Slot) -> Result<(), PlayError> {
-        let controller = self.stage.array.pull(Source::Board(index(slot)))?;
-        self.pulled.insert(controller.serial.clone(), controller);
+    /// Whether the power of a board's place is switched on.
+    fn live(&mut self, socket: Socket) -> Option<&mut bool> {
+        let position = match socket {
+            Socket::Slot(slot) => index(slot),
+            Socket::Node(node) => self.scenario.rig.slots().count() + usize::from(node),
+        };
+        self.live.get_mut(position)
+    }
+
+    fn pull(&mut self, socket: Socket) -> Result<(), PlayError> {
+        let controller = self.stage.array.pull(Source::of(socket.unit()))?;
+        let key = (matches!(socket, Socket::Node(_)), controller.serial.clone());
+        self.pulled.insert(key, controller);
         Ok(())
     }
 
-    fn insert(&mut self, slot: Slot, board: &BoardSource) -> Result<(), PlayError> {
-        let stored = self.pulled.remove(&board.serial);
-        let mut controller = match (&board.flash, stored) {
-            (None, Some(controller)) => controller,
-            (flash, _) => {
-                let rig = &self.scenario.rig;
+    fn insert(&mut self, socket: Socket, board: &BoardSource) -> Result<(), PlayError> {
+        let rig = &self.scenario.rig;
+        let node = match socket {
+            Socket::Node(node) => rig.nodes().nth(node.into()),
+            Socket::Slot(_) => None,
+        };
+        // Boards of nodes and controllers fit only their own kind of place.
+        let key = (node.is_some(), board.serial.clone());
+        let mut controller = match (&board.flash, self.pulled.remove(&key), node) {
+            (None, Some(controller), _) => controller,
+            (_, _, Some(node)) => Controller::of_node(&node, &board.serial),
+            (flash, _, None) => {
                 let storage = emulator::array::Storage::Memory;
                 let mut controller = Controller::blank(rig, &board.serial, &storage)?;
                 if let Some(flash) = flash {
@@ -236,9 +265,9 @@ impl Player<'_> {
         }
         self.stage
             .array
-            .insert(Source::Board(index(slot)), controller)?;
-        if self.live_slots.get(index(slot)).copied().unwrap_or(false) {
-            self.stage.array.power_on(PowerDomain::board(index(slot)));
+            .insert(Source::of(socket.unit()), controller)?;
+        if self.live(socket).is_some_and(|live| *live) {
+            self.stage.array.power_on(domain(&[socket.unit()]));
         }
         Ok(())
     }
@@ -328,17 +357,29 @@ fn plan(workload: &Workload) -> Plan {
     }
 }
 
-/// Whether board `slot` is in `state` and, if one is asked for, runs `version`.
-pub(super) fn is(stage: &Stage, slot: Slot, state: BoardState, version: Option<&str>) -> bool {
-    let right_version = version.is_none_or(|version| {
-        let view = stage.views().get(index(slot));
-        view.and_then(|view| view.application.as_deref()) == Some(version)
-    });
-    state_of(stage, slot) == state && right_version
+/// Whether a board is in `state` and, if one is asked for, runs `version`.
+pub(super) fn is(stage: &Stage, board: Socket, state: BoardState, version: Option<&str>) -> bool {
+    let right_version = version.is_none_or(|version| version_of(stage, board) == Some(version));
+    state_of(stage, board) == state && right_version
+}
+
+/// The version that a board runs.
+fn version_of(stage: &Stage, board: Socket) -> Option<&str> {
+    match board {
+        Socket::Slot(slot) => {
+            let view = stage.views().get(index(slot))?;
+            view.application.as_deref()
+        }
+        Socket::Node(node) => nodes::version_of(stage, node),
+    }
 }
 
 /// The state of a board as seen from outside.
-pub(super) fn state_of(stage: &Stage, slot: Slot) -> BoardState {
+pub(super) fn state_of(stage: &Stage, board: Socket) -> BoardState {
+    let slot = match board {
+        Socket::Slot(slot) => slot,
+        Socket::Node(node) => return nodes::state_of(stage, node),
+    };
     let position = index(slot);
     let Some(board) = stage.array.boards().get(position) else {
         return BoardState::Absent;
@@ -364,18 +405,17 @@ pub(super) fn state_of(stage: &Stage, slot: Slot) -> BoardState {
 }
 
 /// A board's state in words, for messages.
-pub(super) fn describe(stage: &Stage, slot: Slot) -> String {
-    let state = state_of(stage, slot);
-    let word = BoardState::ALL
-        .iter()
+pub(super) fn describe(stage: &Stage, board: Socket, rig: &Rig) -> String {
+    let state = state_of(stage, board);
+    let all = BoardState::ALL.iter().chain(&BoardState::OF_NODES);
+    let word = all
+        .into_iter()
         .find(|(_, known)| *known == state)
         .map_or("?", |(w, _)| w);
-    let view = stage.views().get(index(slot));
-    let version = view
-        .and_then(|view| view.application.clone())
-        .unwrap_or("none".to_owned());
-    format!(
-        "{} is {word}, application {version}",
-        slot_letter(index(slot))
-    )
+    let version = version_of(stage, board).unwrap_or("none");
+    let what = match board {
+        Socket::Slot(_) => "application",
+        Socket::Node(_) => "image",
+    };
+    format!("{} is {word}, {what} {version}", board.name(rig))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use devices::can::CanBus;
 use devices::power::OperationKind;
 use emulator::array::Source;
 use emulator::rig::Slot;
@@ -11,7 +12,7 @@ use super::{Answered, Mark, Player, answered, index};
 use crate::inspect::{bank_state, preferred};
 use crate::scenario::{
     Again, BankState, BoardState, Bound, Check, Counter, EventPattern, HostFigure, Preferred, Role,
-    RomState, ShelfState,
+    RomState, ShelfState, Socket,
 };
 use crate::stage::Entry;
 
@@ -32,6 +33,8 @@ impl Player<'_> {
             counters: (0..stage.views().len())
                 .map(|slot| self.counters(slot))
                 .collect(),
+            node_boots: stage.node_views().iter().map(|view| view.boots).collect(),
+            can_frames: frames_begun(stage),
             host: stage.host.figures(),
             lost: lost(stage),
             failovers: stage.host.path_switches(),
@@ -98,7 +101,7 @@ impl Player<'_> {
             }
             Check::State(wanted) => {
                 for (slot, state) in wanted {
-                    let actual = state_of(stage, *slot);
+                    let actual = state_of(stage, Socket::Slot(*slot));
                     let word = |state: BoardState| word(&BoardState::ALL, state);
                     found.same(&format!("state of {slot}"), word(*state), word(actual));
                 }
@@ -194,6 +197,15 @@ impl Player<'_> {
                 let actual = shelf_state(stage.array.shared().shelf.status().state);
                 let word = |state| word(&ShelfState::ALL, state);
                 found.same("state of the shelf", word(*wanted), word(actual));
+            }
+            Check::Nodes(wanted) => {
+                for wanted in wanted {
+                    self.ask_nodes(mark, wanted, &mut found);
+                }
+            }
+            Check::CanFrames(bound) => {
+                let frames = frames_begun(stage) - mark.can_frames;
+                found.bound("frames on the CAN bus", *bound, frames);
             }
             Check::Again(wanted) => {
                 for (slot, again) in wanted {
@@ -317,6 +329,12 @@ fn lost(stage: &crate::stage::Stage) -> usize {
         .count()
 }
 
+/// Frames on the CAN bus so far, those included that ended in an error.
+pub(super) fn frames_begun(stage: &crate::stage::Stage) -> u64 {
+    let can = stage.array.shared().can.as_ref();
+    can.map_or(0, CanBus::frames_begun)
+}
+
 fn matches(pattern: &EventPattern, entry: &Entry) -> bool {
     pattern.matches(&entry.who, &entry.what)
 }
@@ -340,13 +358,13 @@ pub(super) fn word<T: PartialEq + Copy>(table: &[(&'static str, T)], value: T) -
 
 /// What was found, in order; a question with several parts holds if all do.
 #[derive(Default)]
-struct Findings {
-    good: Vec<String>,
-    bad: Vec<String>,
+pub(super) struct Findings {
+    pub(super) good: Vec<String>,
+    pub(super) bad: Vec<String>,
 }
 
 impl Findings {
-    fn bound(&mut self, what: &str, wanted: Bound, actual: u64) {
+    pub(super) fn bound(&mut self, what: &str, wanted: Bound, actual: u64) {
         if wanted.holds(actual) {
             self.good.push(format!("{what}: {actual}"));
         } else {
@@ -355,7 +373,7 @@ impl Findings {
         }
     }
 
-    fn same(&mut self, what: &str, wanted: &str, actual: &str) {
+    pub(super) fn same(&mut self, what: &str, wanted: &str, actual: &str) {
         if wanted == actual {
             self.good.push(format!("{what}: {actual}"));
         } else {
@@ -364,7 +382,7 @@ impl Findings {
         }
     }
 
-    fn broken(&mut self, what: String) {
+    pub(super) fn broken(&mut self, what: String) {
         self.bad.push(what);
     }
 

@@ -45,13 +45,16 @@ impl Player<'_> {
                 let again = self.play_again(*steps)?;
                 self.stage.become_earlier(name, again.stage);
                 self.pulled = again.pulled;
-                self.live_slots = again.live_slots;
+                self.live = again.live;
                 self.read = again.read;
                 self.marks = again.marks;
                 self.armed = again.armed;
+                self.can_faults = again.can_faults;
             }
         }
-        self.told.undo_cuts(self.stage.cuts_fired().len());
+        let can_faults = self.fired_can_faults();
+        self.told
+            .undo_faults(self.stage.cuts_fired().len(), can_faults);
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! Typing on a board's console, and what it prints.
 
 use devices::time::Nanos;
+use emulator::array::Source;
 use emulator::board::Cpu;
 use emulator::rig::Slot;
 
 use super::act::describe;
 use super::{Answered, PlayError, Player, answered, failed, index};
-use crate::scenario::{Answer, ConsoleStep, Step};
+use crate::scenario::{Answer, ConsoleStep, Socket, Step};
 use crate::stage::{Stage, Waited};
 
 /// A console that prints nothing for so long has said all: lines of one answer come with the time
@@ -38,7 +39,7 @@ impl Player<'_> {
         );
         // What is there by now is no answer.
         self.read[slot] = self.stage.console_end(slot);
-        let board = self.stage.array.board_mut(slot)?;
+        let board = self.stage.array.board_mut(Source::Board(slot))?;
         if board.console_mut().type_bytes(now, line.as_bytes()) < line.len() {
             let why = format!("{} reads nothing: no room to type more", console.board);
             return Ok(failed(step, why));
@@ -61,11 +62,11 @@ impl Player<'_> {
         let waited = self.stage.run_until(deadline, found)?;
         if console.answer == Answer::Unasked {
             self.until_console_is_quiet(slot, deadline)?;
-            let board = self.stage.array.board_mut(slot)?;
+            let board = self.stage.array.board_mut(Source::Board(slot))?;
             if board.console().unread() == 0 {
                 return Ok(Vec::new());
             }
-            let state = describe(&self.stage, console.board);
+            let state = describe(&self.stage, Socket::Slot(console.board), &self.scenario.rig);
             let why = format!("{:?} was not read: {state}", console.line);
             return Ok(failed(step, why));
         }

@@ -3,12 +3,13 @@
 use devices::flash::Fault;
 use devices::medium::Medium;
 use devices::power::mix;
+use emulator::array::{ArrayError, Source};
 use emulator::board::{Broken, DEVICE_NAMES};
 use emulator::rig::Slot;
 
 use super::{PlayError, Player, index, usize_of};
 use crate::provision;
-use crate::scenario::{BoardFault, DiskAction, FlashFault, LinkName};
+use crate::scenario::{BoardFault, DiskAction, FlashFault, LinkName, Socket};
 
 impl Player<'_> {
     /// Breaks a member disk, replaces it, or has all of them scrubbed.
@@ -32,7 +33,12 @@ impl Player<'_> {
         fault: &FlashFault,
     ) -> Result<(), PlayError> {
         let scenario = self.scenario;
-        let Some(controller) = self.stage.array.board_mut(index(board))?.controller_mut() else {
+        let Some(controller) = self
+            .stage
+            .array
+            .board_mut(Source::Board(index(board)))?
+            .controller_mut()
+        else {
             return Ok(());
         };
         let mut inject = |chip: u32, fault: Fault| -> Result<(), PlayError> {
@@ -88,10 +94,15 @@ impl Player<'_> {
     }
 
     /// Breaks what is on a board beside its flash, or mends all of it.
-    pub(super) fn board_fault(&mut self, board: Slot, fault: BoardFault) -> Result<(), PlayError> {
-        let Some(controller) = self.stage.array.board_mut(index(board))?.controller_mut() else {
-            return Ok(());
-        };
+    pub(super) fn board_fault(
+        &mut self,
+        board: Socket,
+        fault: BoardFault,
+    ) -> Result<(), PlayError> {
+        let place = Source::of(board.unit());
+        let controller = self.stage.array.board_mut(place)?.controller_mut();
+        let problem = "there is no board in it to break";
+        let controller = controller.ok_or(ArrayError::Place { place, problem })?;
         let text = match fault {
             BoardFault::DeviceMissing(slot) => {
                 controller.broken.missing.insert(slot);
@@ -107,20 +118,29 @@ impl Player<'_> {
                 "board-mended".to_owned()
             }
         };
-        self.stage.note(&board.to_string(), text);
+        let name = board.name(&self.scenario.rig);
+        self.stage.note(&name, text);
         Ok(())
     }
 
-    /// Plugs the cables of boards, or unplugs them.
+    /// Plugs the cables of boards, or unplugs them; or a cable of the CAN bus.
     pub(super) fn link(&mut self, link: LinkName, boards: &[Slot], up: bool) {
+        let event = if up { "link-up" } else { "link-down" };
+        if let LinkName::Can(cable) = link {
+            let bus = &mut self.stage.array;
+            bus.with_can(|can, now| can.set_cable(now, cable, up));
+            let cable = self.scenario.rig.can.cables.get(cable);
+            let name = cable.map_or("", |cable| cable.name.as_str());
+            self.stage.note("can", format!("{event} link={name}"));
+        }
         for slot in boards {
             let shared = self.stage.array.shared_mut();
             let (segment, name) = match link {
                 LinkName::Backplane => (&mut shared.backplane, "backplane"),
                 LinkName::Host => (&mut shared.hosts, "host"),
+                LinkName::Can(_) => continue,
             };
             segment.set_cable(index(*slot), up);
-            let event = if up { "link-up" } else { "link-down" };
             self.stage
                 .note(&slot.to_string(), format!("{event} link={name}"));
         }

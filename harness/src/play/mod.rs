@@ -1,7 +1,8 @@
 //! Plays a scenario on a stage.
 //!
 //! * [`Player`] — one scenario in progress: the stage, the marks, the boards on the bench.
-//! * `act.rs` — what each verb does, of which `console.rs` types and listens, and `faults.rs` breaks; `ask.rs` — what each question of `expect` finds.
+//! * `act.rs` — what each verb does, of which `console.rs` types and listens, `faults.rs` and `can.rs` break; `ask.rs` — what each question
+//!   of `expect` finds, `nodes.rs` those of nodes.
 //! * `outcome.rs` — everything a golden or a report says about the end; `tell.rs` — what the
 //!   reports are told meanwhile.
 //!
@@ -11,30 +12,34 @@
 mod act;
 mod ask;
 mod bench;
+mod can;
 mod checkpoint;
 mod console;
 mod faults;
+mod nodes;
 mod outcome;
 mod tell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use devices::can::{Fault, FaultId};
 use devices::time::Nanos;
 use emulator::array::{Array, ArrayError, PowerDomain, Source, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::engine::EngineChoice;
-use emulator::rig::{Slot, Unit};
+use emulator::rig::{Rig, Slot, Unit};
 use thiserror::Error;
 
 pub use self::bench::LocalBench;
 pub(crate) use self::bench::chain;
 use self::checkpoint::Checkpoint;
+pub(crate) use self::nodes::nodes_alike;
 use self::tell::Told;
 use crate::host::{Host, Timing, transport};
 use crate::provision::{self, BuildError};
 use crate::report::{Sink, SinkError};
-use crate::scenario::{Action, HostAction, Scenario, Step};
+use crate::scenario::{Action, HostAction, Scenario, Socket, Step};
 use crate::stage::{Declared, Place, SavedStage, Stage};
 
 /// Bytes of a host block where a scenario starts no host.
@@ -77,6 +82,8 @@ struct Mark {
     /// Lines of each board's console.
     lines: Vec<usize>,
     boots: Vec<u32>,
+    node_boots: Vec<u32>,
+    can_frames: u64,
     counters: Vec<BTreeMap<crate::scenario::Counter, u64>>,
     host: crate::host::Figures,
     lost: usize,
@@ -91,10 +98,10 @@ pub struct Player<'s> {
     stage: Stage,
     /// The boot ROM that the rig fits on every board.
     rom: Arc<[u8]>,
-    /// Boards that were pulled, by serial number.
-    pulled: BTreeMap<String, Controller>,
-    /// Slots whose power is switched on, whether or not a board is in them.
-    live_slots: Vec<bool>,
+    /// Boards that were pulled: whether of a node, and serial number.
+    pulled: BTreeMap<(bool, String), Controller>,
+    /// Slots, and places of nodes behind them, whose power is switched on, whether or not a board is in them.
+    live: Vec<bool>,
     /// How far each board's console was read.
     read: Vec<Place>,
     marks: BTreeMap<String, Mark>,
@@ -102,6 +109,8 @@ pub struct Player<'s> {
     named: BTreeMap<String, Checkpoint>,
     /// Cuts that were armed: number, and the step that did it.
     armed: BTreeMap<u32, usize>,
+    /// What was broken on the CAN bus, and the step that did it.
+    can_faults: BTreeMap<FaultId, (usize, Fault)>,
     told: Told,
 }
 
@@ -109,12 +118,13 @@ pub struct Player<'s> {
 #[derive(Clone, Debug)]
 pub struct Kept {
     stage: SavedStage,
-    pulled: BTreeMap<String, Controller>,
-    live_slots: Vec<bool>,
+    pulled: BTreeMap<(bool, String), Controller>,
+    live: Vec<bool>,
     read: Vec<Place>,
     marks: BTreeMap<String, Mark>,
     named: BTreeMap<String, Checkpoint>,
     armed: BTreeMap<u32, usize>,
+    can_faults: BTreeMap<FaultId, (usize, Fault)>,
 }
 
 impl<'s> Player<'s> {
@@ -151,11 +161,12 @@ impl<'s> Player<'s> {
             rom: roms.controllers,
             stage: Stage::new(array, rig.clone(), host, declared(scenario)),
             pulled: BTreeMap::new(),
-            live_slots: vec![false; slots],
+            live: vec![false; slots + rig.nodes().count()],
             read: vec![Place::default(); slots],
             marks: BTreeMap::new(),
             named: BTreeMap::new(),
             armed: BTreeMap::new(),
+            can_faults: BTreeMap::new(),
             told: Told::default(),
         };
         player.mark(String::new());
@@ -199,11 +210,12 @@ impl<'s> Player<'s> {
         Ok(Kept {
             stage: self.stage.save(base.map(|base| &base.stage))?,
             pulled: self.pulled.clone(),
-            live_slots: self.live_slots.clone(),
+            live: self.live.clone(),
             read: self.read.clone(),
             marks: self.marks.clone(),
             named: self.named.clone(),
             armed: self.armed.clone(),
+            can_faults: self.can_faults.clone(),
         })
     }
 
@@ -214,25 +226,36 @@ impl<'s> Player<'s> {
     pub fn bring_back(&mut self, kept: &Kept) -> Result<(), PlayError> {
         self.stage.restore(&kept.stage)?;
         self.take_up(kept);
-        self.told
-            .go_back(self.stage.timeline().len(), self.stage.cuts_fired().len());
+        let can_faults = self.fired_can_faults();
+        let (timeline, cuts) = (self.stage.timeline(), self.stage.cuts_fired());
+        self.told.go_back(timeline.len(), cuts.len(), can_faults);
         Ok(())
     }
 
     /// Everything but the stage.
     fn take_up(&mut self, kept: &Kept) {
         self.pulled.clone_from(&kept.pulled);
-        self.live_slots.clone_from(&kept.live_slots);
+        self.live.clone_from(&kept.live);
         self.read.clone_from(&kept.read);
         self.marks.clone_from(&kept.marks);
         self.named.clone_from(&kept.named);
         self.armed.clone_from(&kept.armed);
+        self.can_faults.clone_from(&kept.can_faults);
     }
 
     /// Latest instant of the story.
     fn limit(&self) -> Nanos {
         self.scenario.limit.0
     }
+}
+
+/// Every place of a rig for a board, with its name, in the order of their numbers on the CAN bus.
+fn sockets(rig: &Rig) -> impl Iterator<Item = (String, Socket)> {
+    let slots = rig
+        .slots()
+        .map(|slot| (slot.to_string(), Socket::Slot(slot)));
+    let nodes = (0..).zip(rig.nodes());
+    slots.chain(nodes.map(|(index, node)| (node.name, Socket::Node(index))))
 }
 
 /// Position of a slot.

@@ -1,14 +1,15 @@
 //! The end of a scenario, for its golden.
 
-use emulator::array::slot_letter;
+use emulator::array::{Source, slot_letter};
 use emulator::rig::Slot;
 
 use super::act::state_of;
 use super::ask::{shelf_state, word};
-use super::{Player, index, workload};
+use super::nodes::nodes_alike;
+use super::{Player, index, sockets, workload};
 use crate::golden::{ArrayOutcome, BoardOutcome, Entry, HostOutcome, Outcome, Panel};
 use crate::inspect::{bank_image, preferred};
-use crate::scenario::{BoardState, Invariant, Preferred, ShelfState};
+use crate::scenario::{BoardState, Invariant, Preferred, ShelfState, Socket};
 use crate::stage::Violation;
 
 /// Pixels of a panel (board manual §9).
@@ -44,6 +45,8 @@ impl Player<'_> {
             end: self.stage.array.now(),
             timeline: timeline.collect(),
             boards: scenario.rig.slots().map(|slot| self.board(slot)).collect(),
+            nodes: nodes_alike(&self.stage, &scenario.rig),
+            can: self.can_outcome(),
             array: ArrayOutcome {
                 preferred: match preferred(&shared.shelf) {
                     Preferred::Absent => "absent".to_owned(),
@@ -60,7 +63,7 @@ impl Player<'_> {
 
     fn board(&self, slot: Slot) -> BoardOutcome {
         let position = index(slot);
-        let state = word(&BoardState::ALL, state_of(&self.stage, slot)).to_owned();
+        let state = word(&BoardState::ALL, state_of(&self.stage, Socket::Slot(slot))).to_owned();
         let board = self.stage.array.boards().get(position);
         let Some((board, controller)) = board.and_then(|b| Some((b, b.controller()?))) else {
             return BoardOutcome {
@@ -128,10 +131,13 @@ impl Player<'_> {
             // Nobody knows what a picture of that moment shows.
             return Vec::new();
         }
-        let boards = self.stage.array.boards().iter().enumerate();
+        let array = &self.stage.array;
+        let sockets = sockets(&self.scenario.rig);
+        let boards = sockets
+            .filter_map(|(name, socket)| Some((name, array.board(Source::of(socket.unit()))?)));
         let lit = boards.filter(|(_, board)| board.panel().flushes() > 0);
-        lit.map(|(slot, board)| Panel {
-            slot: slot_letter(slot).to_string(),
+        lit.map(|(name, board)| Panel {
+            slot: name,
             width: PANEL.0,
             height: PANEL.1,
             rgb: board

@@ -1,8 +1,10 @@
 //! What the reports are told while a scenario plays.
 
-use devices::can::Ending;
+use std::collections::BTreeSet;
 
-use super::{Answered, PlayError, Player};
+use devices::can::{Ending, FaultId};
+
+use super::{Answered, PlayError, Player, sockets};
 use crate::report::{Figure, Line, Record, Sink, SinkError};
 use crate::scenario::{Action, Step};
 
@@ -14,18 +16,24 @@ const FRAMES_OF_A_STEP: usize = 1 << 20;
 pub(super) struct Told {
     timeline: usize,
     cuts: usize,
+    can_faults: BTreeSet<FaultId>,
 }
 
 impl Told {
     /// The story went back to where the timeline had `timeline` entries and `cuts` cuts had fired.
     /// What was not told by then never will be.
-    pub(super) fn go_back(&mut self, timeline: usize, cuts: usize) {
-        *self = Told { timeline, cuts };
+    pub(super) fn go_back(&mut self, timeline: usize, cuts: usize, can_faults: BTreeSet<FaultId>) {
+        *self = Told {
+            timeline,
+            cuts,
+            can_faults,
+        };
     }
 
-    /// The story went back to where `cuts` cuts had fired; its timeline goes on.
-    pub(super) fn undo_cuts(&mut self, cuts: usize) {
+    /// The story went back to where `cuts` cuts and `can_faults` had fired; its timeline goes on.
+    pub(super) fn undo_faults(&mut self, cuts: usize, can_faults: BTreeSet<FaultId>) {
         self.cuts = cuts;
+        self.can_faults = can_faults;
     }
 }
 
@@ -63,8 +71,7 @@ impl Player<'_> {
         let can = self.stage.array.shared_mut().can.as_mut();
         let frames = can.map(|can| can.take_log().0).unwrap_or_default();
         let rig = &self.scenario.rig;
-        let slots = rig.slots().map(|slot| slot.to_string());
-        let names: Vec<String> = slots.chain(rig.nodes().map(|node| node.name)).collect();
+        let names: Vec<String> = sockets(rig).map(|(name, _)| name).collect();
         for frame in frames {
             let named = |names: &[String], index: u16| names.get(usize::from(index)).cloned();
             let record = Record::CanFrame {
@@ -121,6 +128,18 @@ impl Player<'_> {
             }
         }
         self.told.cuts = self.stage.cuts_fired().len();
+        let fired = self.fired_can_faults();
+        for id in fired.difference(&self.told.can_faults) {
+            let step = self.can_faults.get(id).map_or(0, |(step, _)| *step);
+            let text = self.scenario.steps.get(step);
+            let record = Record::FaultFired {
+                step,
+                time: self.stage.array.now(),
+                text: text.map_or("", |step| step.text.as_str()).to_owned(),
+            };
+            self.tell(sink, record)?;
+        }
+        self.told.can_faults = fired;
         Ok(())
     }
 
@@ -181,6 +200,11 @@ impl Player<'_> {
                     text: text.to_owned(),
                 },
             )?;
+        }
+        for step in self.silent_can_faults() {
+            let text = self.scenario.steps.get(step);
+            let text = text.map_or("", |step| step.text.as_str()).to_owned();
+            self.tell(sink, Record::FaultSilent { step, text })?;
         }
         Ok(good)
     }

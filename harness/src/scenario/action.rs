@@ -1,12 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use devices::can::{CableId, Effect, Fault, NodeId, SegmentId};
 use devices::power::{OperationKind, Shape};
 use emulator::rig::{BankLetter, Slot, Span, Strap, Unit};
 
 use super::check::Check;
 use super::contents::{FlashContents, PackageContents};
 use super::pattern::EventPattern;
+use super::socket::Socket;
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,14 +27,14 @@ pub enum Action {
         /// Keeps RAM.
         warm: bool,
         /// Which boards.
-        boards: Vec<Slot>,
+        boards: Vec<Socket>,
     },
-    /// Pulls the board out of a slot.
-    Pull(Slot),
-    /// Puts a board into an empty slot; it powers up if the slot has power.
-    Insert(Slot, BoardSource),
+    /// Pulls the board out of its place.
+    Pull(Socket),
+    /// Puts a board into an empty place; it powers up if the place has power.
+    Insert(Socket, BoardSource),
     /// Pulls a board and inserts another.
-    Swap(Slot, BoardSource),
+    Swap(Socket, BoardSource),
     /// Puts a package into the service slot of boards, or takes it out.
     Media {
         /// What to insert; nothing ejects.
@@ -47,7 +49,7 @@ pub enum Action {
         /// The state.
         state: BoardState,
         /// Which boards, all of them.
-        boards: Vec<Slot>,
+        boards: Vec<Socket>,
         /// Application version they must run then.
         version: Option<String>,
         /// Virtual time after which it has failed.
@@ -101,15 +103,19 @@ pub enum Action {
     /// Something else breaks on a board; it shows at the board's next reset.
     BoardFault {
         /// Which board.
-        board: Slot,
+        board: Socket,
         /// What breaks.
         fault: BoardFault,
     },
+    /// Something breaks on the CAN bus; one that has no effect by the end fails the run.
+    CanFault(Fault),
+    /// What broke on the CAN bus is mended.
+    CanMend(CanPart),
     /// Plugs a cable or pulls it.
     Link {
         /// Which kind.
         link: LinkName,
-        /// Whose end.
+        /// Whose end; nothing for a cable of the CAN bus.
         boards: Vec<Slot>,
         /// Plugged.
         up: bool,
@@ -167,6 +173,11 @@ pub enum DeviceRef {
         /// Which; nothing: all of them together.
         member: Option<u32>,
     },
+    /// `can`, `can.7`: the CAN bus with all frames on it, or those that one of its nodes sends.
+    Can {
+        /// Which, counted as on the bus: the controllers first. Nothing: all of them together.
+        sender: Option<NodeId>,
+    },
 }
 
 impl fmt::Display for DeviceRef {
@@ -181,6 +192,10 @@ impl fmt::Display for DeviceRef {
             DeviceRef::Shelf {
                 member: Some(member),
             } => write!(f, "shelf.disk{member}"),
+            DeviceRef::Can { sender: None } => f.write_str("can"),
+            DeviceRef::Can {
+                sender: Some(sender),
+            } => write!(f, "can.{sender}"),
         }
     }
 }
@@ -193,11 +208,18 @@ impl FromStr for DeviceRef {
         if text == "shelf" {
             return Ok(DeviceRef::Shelf { member: None });
         }
+        if text == "can" {
+            return Ok(DeviceRef::Can { sender: None });
+        }
         let (place, device) = text.split_once('.').ok_or(())?;
         let number = |digits: &str| digits.parse().map_err(|_| ());
         if place == "shelf" {
             let member = Some(number(device.strip_prefix("disk").ok_or(())?)?);
             return Ok(DeviceRef::Shelf { member });
+        }
+        if place == "can" {
+            let sender = Some(device.parse().map_err(|_| ())?);
+            return Ok(DeviceRef::Can { sender });
         }
         let board: Slot = place.parse().map_err(|_| ())?;
         let chip = match device.strip_prefix("flash").ok_or(())? {
@@ -251,6 +273,8 @@ pub enum Answer {
 pub enum BoardState {
     /// It runs firmware that has not said more yet.
     Booting,
+    /// A node that runs its boot ROM, has tested itself and has no image.
+    Minimal,
     /// Its application serves.
     Operational,
     /// It stopped in an error state.
@@ -263,12 +287,24 @@ pub enum BoardState {
     Held,
     /// It has no power.
     Off,
-    /// The slot is empty.
+    /// The place is empty.
     Absent,
 }
 
 impl BoardState {
-    /// Every state with its word.
+    /// Every state of a node with its word.
+    pub const OF_NODES: [(&'static str, BoardState); 8] = [
+        ("booting", BoardState::Booting),
+        ("minimal", BoardState::Minimal),
+        ("operational", BoardState::Operational),
+        ("error", BoardState::Error),
+        ("crashed", BoardState::Crashed),
+        ("hung", BoardState::Hung),
+        ("off", BoardState::Off),
+        ("absent", BoardState::Absent),
+    ];
+
+    /// Every state of a controller with its word.
     pub const ALL: [(&'static str, BoardState); 8] = [
         ("booting", BoardState::Booting),
         ("operational", BoardState::Operational),
@@ -382,6 +418,30 @@ pub enum LinkName {
     Backplane,
     /// From a controller to the host.
     Host,
+    /// Between two segments of the CAN bus.
+    Can(CableId),
+}
+
+/// Every word for what can happen to a frame.
+pub const EFFECTS: [(&str, Effect); 7] = [
+    ("lost", Effect::Lost),
+    ("overrun", Effect::Overrun),
+    ("bit", Effect::Bit),
+    ("stuff", Effect::Stuff),
+    ("crc", Effect::Crc),
+    ("form", Effect::Form),
+    ("acknowledgement", Effect::Acknowledgement),
+];
+
+/// Part of the CAN bus whose faults are mended together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanPart {
+    /// All of it.
+    Bus,
+    /// What one node suffers, or makes others suffer.
+    Node(NodeId),
+    /// The wire of a segment.
+    Segment(SegmentId),
 }
 
 /// The state of the shelf.

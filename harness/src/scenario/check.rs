@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use devices::can::Confinement;
 use emulator::rig::{BankLetter, Slot, Span};
 
 use super::action::{BoardState, Role, ShelfState};
@@ -35,6 +36,10 @@ pub enum Check {
     Counters(BTreeMap<Slot, BTreeMap<Counter, Bound>>),
     /// The state of the shelf.
     Shelf(ShelfState),
+    /// What nodes of the CAN bus are, group by group.
+    Nodes(Vec<NodesWanted>),
+    /// How many frames were on the CAN bus, those included that ended in an error.
+    CanFrames(Bound),
     /// What boards said on their consoles before the note, and say again after it.
     Again(BTreeMap<Slot, Again>),
     /// Events that came, in this order, others between them allowed.
@@ -62,6 +67,8 @@ impl Check {
             Check::Host(_) => "host",
             Check::Counters(_) => "counters",
             Check::Shelf(_) => "shelf",
+            Check::Nodes(_) => "nodes",
+            Check::CanFrames(_) => "can_frames",
             Check::Again(_) => "again",
             Check::Events(_) => "events",
             Check::Never(_) => "never",
@@ -69,6 +76,37 @@ impl Check {
         }
     }
 }
+
+/// What some nodes should be: each of them, or as many as `count` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesWanted {
+    /// As the scenario calls them.
+    pub name: String,
+    /// Which they are.
+    pub nodes: BTreeSet<u16>,
+    /// How many are like that; nothing: all.
+    pub count: Option<Bound>,
+    /// Their state.
+    pub state: Option<BoardState>,
+    /// Version of the image that runs.
+    pub version: Option<String>,
+    /// Serial number of the board.
+    pub serial: Option<String>,
+    /// How often they booted.
+    pub boots: Option<Bound>,
+    /// What their CAN controllers' errors let them do.
+    pub bus: Option<Confinement>,
+    /// How large their boot ROM is.
+    pub rom_bytes: Option<Bound>,
+}
+
+/// Every word for what a CAN controller's errors let it do.
+pub const CONFINEMENTS: [(&str, Confinement); 4] = [
+    ("error-active", Confinement::ErrorActive),
+    ("error-warning", Confinement::ErrorWarning),
+    ("error-passive", Confinement::ErrorPassive),
+    ("bus-off", Confinement::BusOff),
+];
 
 /// Lines of a console that must have a counterpart: what follows the first word must be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

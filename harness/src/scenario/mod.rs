@@ -15,6 +15,7 @@ mod check;
 mod expectation;
 mod load;
 mod pattern;
+mod socket;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -28,14 +29,16 @@ use emulator::rig::{Rig, Span};
 use crate::coverage::RowId;
 
 pub use action::{
-    Action, Answer, BoardFault, BoardSource, BoardState, ConsoleStep, Cut, DeviceRef, DiskAction,
-    FlashFault, HostAction, LinkName, Role, ShelfState, Trigger, Workload,
+    Action, Answer, BoardFault, BoardSource, BoardState, CanPart, ConsoleStep, Cut, DeviceRef,
+    DiskAction, EFFECTS, FlashFault, HostAction, LinkName, Role, ShelfState, Trigger, Workload,
 };
 pub use check::{
-    Again, BankState, Bound, Check, Counter, HostFigure, Lun, Preferred, Relation, RomState,
+    Again, BankState, Bound, CONFINEMENTS, Check, Counter, HostFigure, Lun, NodesWanted, Preferred,
+    Relation, RomState,
 };
 pub use expectation::{Expectation, ExpectationId};
 pub use pattern::{EVENTS, EventPattern};
+pub use socket::{NODE_GROUPS, Socket, nodes_named};
 pub use steps::{VERBS, Verb};
 
 /// One story, ready to be played.

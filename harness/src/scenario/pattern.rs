@@ -57,6 +57,8 @@ pub const EVENTS: [&str; 122] = [
     "can-recovered",
     "can-overrun",
     "can-fault-fired",
+    "can-broke",
+    "can-mended",
     "can-frame-began",
     // Nodes of the CAN bus, and what serves them.
     "node-rom-started",

@@ -11,6 +11,10 @@ const HEAD: &str = r#"name = "a story"
 rig = "partner-pair"
 firmware = { A = "1.0", B = "1.0", array = "1.0" }
 "#;
+const NODES_HEAD: &str = r#"name = "a story"
+rig = "nodes-alone"
+firmware = { A = "no-board", array = "absent" }
+"#;
 const PASS: &str = r#"{ expect = { boots = { A = 1 } } }"#;
 
 fn parse(text: &str) -> Result<Scenario, FileError> {
@@ -49,6 +53,7 @@ fn every_example_of_the_manual_is_accepted() {
     for verb in VERBS {
         let before = r#"{ note = "upgrade begins" }, { checkpoint = "before" }"#;
         let text = match verb.key {
+            "can_fault" => format!("{NODES_HEAD}steps = [{}, {PASS}]", verb.example),
             "note" | "checkpoint" => format!("{HEAD}steps = [{}, {PASS}]", verb.example),
             "expect" => format!(
                 "covers = [\"VC73\"]\n{HEAD}steps = [{before}, {}]",
@@ -192,6 +197,83 @@ fn complaints_about_steps() {
     for step in steps {
         all.push_str(&format!("{step}\n{}\n\n", complaints(with_step(step))));
     }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_step_may_mean_nodes() {
+    use devices::can::{Effect, Fault, Place};
+    let action = |step: &str| {
+        let text = format!("{NODES_HEAD}steps = [{step}, {PASS}]\n");
+        parse(&text).unwrap_or_else(|error| panic!("{error}")).steps[0]
+            .action
+            .clone()
+    };
+    let node = |n| Socket::Node(n);
+    let Action::Reset { boards, .. } = action(r#"{ reset = "warm", board = ["set-2", "A"] }"#)
+    else {
+        panic!("not a reset");
+    };
+    let a = Socket::Slot(emulator::rig::Slot::new(0).unwrap());
+    assert_eq!(boards, [node(2), node(3), node(4), a]);
+    assert_eq!(action(r#"{ pull = "drive" }"#), Action::Pull(node(4)));
+    // On the bus the controller's slot comes first.
+    let fault = Fault::Frame {
+        from: Some(5),
+        nth: 3,
+        effect: Effect::Lost,
+        place: Place::At(vec![1, 2]),
+    };
+    let step = r#"{ can_fault = "lost", from = "drive", nth = 3, at = "set-1" }"#;
+    assert_eq!(action(step), Action::CanFault(fault));
+    let step = r#"{ can_fault = "short", segment = "extension" }"#;
+    assert_eq!(action(step), Action::CanFault(Fault::Short(1)));
+    let step = r#"{ can_fault = "mended", board = "xy" }"#;
+    assert_eq!(action(step), Action::CanMend(CanPart::Node(3)));
+    let Action::Cut(cut) = action(r#"{ cut = "set-1", at = { device = "xy.can", nth = 2 } }"#)
+    else {
+        panic!("not a cut");
+    };
+    let sender = Some(3);
+    assert_eq!(cut.at.map(|at| at.device), Some(DeviceRef::Can { sender }));
+    let units = [0, 1].map(emulator::rig::Unit::Node);
+    assert_eq!(cut.units, units);
+}
+
+#[test]
+fn complaints_about_nodes() {
+    let steps = [
+        r#"{ reset = "cold", board = "drive-1" }"#,
+        r#"{ reset = "cold", board = ["drive", "set-2"] }"#,
+        r#"{ await = "held", board = "nodes" }"#,
+        r#"{ await = "minimal", board = "A" }"#,
+        r#"{ swap = "drive", serial = "S", flash = "1.0" }"#,
+        r#"{ console = "ver", board = "drive" }"#,
+        r#"{ link = "flexx", to = "down" }"#,
+        r#"{ link = "flex", board = "A", to = "down" }"#,
+        r#"{ cut = "drive", at = { device = "drvie.can" } }"#,
+        r#"{ cut = "drive", at = { device = "can", op = "erase", address = 3 } }"#,
+        r#"{ can_fault = "babbling" }"#,
+        r#"{ can_fault = "babbling", board = "set-2" }"#,
+        r#"{ can_fault = "crc", board = "drive" }"#,
+        r#"{ can_fault = "short" }"#,
+        r#"{ can_fault = "short", segment = "bas" }"#,
+        r#"{ can_fault = "bit-rate", board = "drive" }"#,
+        r#"{ can_fault = "bit-rate", board = "drive", bit_rate = 500000 }"#,
+        r#"{ can_fault = "mended", board = "drive", segment = "base" }"#,
+        r#"{ expect = { nodes = {} } }"#,
+        r#"{ expect = { nodes = { all = {} } } }"#,
+        r#"{ expect = { nodes = { drives = { state = "minimal" } } } }"#,
+        r#"{ expect = { nodes = { all = { state = "held" } } } }"#,
+        r#"{ expect = { nodes = { all = { count = 3 } } } }"#,
+        r#"{ expect = { can_frames = ">=0" } }"#,
+    ];
+    let mut all = String::new();
+    for step in steps {
+        let text = format!("{NODES_HEAD}steps = [\n  {step},\n  {PASS},\n]\n");
+        all.push_str(&format!("{step}\n{}\n\n", complaints(parse(&text))));
+    }
+    all.push_str(&complaints(with_step(r#"{ can_fault = "lost" }"#)));
     insta::assert_snapshot!(all);
 }
 

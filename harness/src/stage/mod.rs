@@ -6,6 +6,8 @@
 
 /// Rules that hold in every run, whatever a scenario asserts.
 mod invariants;
+/// What is known of each node from what it said.
+mod node;
 /// Events as past-tense text.
 mod text;
 /// Checkpoints taken while time passes.
@@ -26,6 +28,7 @@ use emulator::rig::Rig;
 
 use self::invariants::Invariants;
 pub use self::invariants::{Declared, Violation};
+pub use self::node::{NodeState, NodeView};
 pub use self::text::describe;
 use self::track::Track;
 pub use self::track::Waypoint;
@@ -67,6 +70,7 @@ pub struct Stage {
 struct Seen {
     timeline: Vec<Entry>,
     views: Vec<BoardView>,
+    node_views: Vec<NodeView>,
     operations: OperationCounts,
     cuts_fired: Vec<u32>,
     invariants: Invariants,
@@ -100,13 +104,14 @@ pub enum Waited {
 impl Stage {
     /// A stage around an array.
     pub fn new(array: Array, rig: Rig, host: Host, declared: Declared) -> Stage {
-        let boards = array.boards().len();
+        let (boards, nodes) = (array.boards().len(), array.nodes().len());
         Stage {
             array,
             host,
             seen: Seen {
                 timeline: Vec::new(),
                 views: vec![BoardView::default(); boards],
+                node_views: vec![NodeView::default(); nodes],
                 operations: OperationCounts::new(),
                 cuts_fired: Vec::new(),
                 consoles: vec![Transcript::default(); boards],
@@ -126,6 +131,11 @@ impl Stage {
     /// What is known of each board.
     pub fn views(&self) -> &[BoardView] {
         &self.seen.views
+    }
+
+    /// What is known of each node of the CAN bus.
+    pub fn node_views(&self) -> &[NodeView] {
+        &self.seen.node_views
     }
 
     /// Persistent operations so far.
@@ -293,6 +303,11 @@ impl Stage {
                 view.stop(State::Down);
             }
         }
+        for (node, view) in self.array.nodes().iter().zip(&mut self.seen.node_views) {
+            if *node.cpu() == Cpu::InReset {
+                view.stop(NodeState::Down);
+            }
+        }
     }
 
     /// The stage as a value.
@@ -375,6 +390,11 @@ impl Seen {
         }
         if let EventKind::CutFired { cut } = event.kind {
             self.cuts_fired.push(cut);
+        }
+        if let Source::Node(node) = event.source
+            && let Some(view) = self.node_views.get_mut(node)
+        {
+            view.take(event);
         }
         if let Source::Board(slot) = event.source {
             if let EventKind::Device(DeviceEvent::ConsoleLine(line)) = &event.kind

@@ -3,8 +3,9 @@ use emulator::rig::{Bytes, Slot, Span};
 use super::super::action::{Action, Answer, BoardState, ConsoleStep, HostAction, Workload};
 use super::super::load::Context;
 use super::super::pattern::EventPattern;
+use super::super::socket::Socket;
 use super::Verb;
-use super::boards::{required_slots, slot};
+use super::boards::{required_sockets, slot};
 use crate::files::Reader;
 
 pub(super) const CONSOLE: Verb = Verb {
@@ -16,8 +17,9 @@ pub(super) const CONSOLE: Verb = Verb {
 };
 pub(super) const AWAIT: Verb = Verb {
     key: "await",
-    help: "waits until boards are booting, operational, error, crashed, hung, held, off or absent; a reset \
-           typed on a console comes later than its answer: wait for the event `reset` first",
+    help: "waits until boards are booting, operational, error, crashed, hung, held, off or absent, or nodes \
+           minimal, which is to run their boot ROM alone; a reset typed on a console comes later than its answer: wait \
+           for the event `reset` first",
     example: "{ await = \"operational\", board = [\"A\", \"B\"], version = \"2.0\", within = \"120s\" }",
     read: read_await,
 };
@@ -187,8 +189,10 @@ fn check_free_answer(reader: &Reader<'_>, line: Option<&str>, answer: Option<&An
 }
 
 fn read_await(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
-    let state = reader.word("await", &BoardState::ALL);
-    let boards = required_slots(reader, context);
+    let mut words = BoardState::ALL.to_vec();
+    words.push(("minimal", BoardState::Minimal));
+    let state = reader.word("await", &words);
+    let boards = required_sockets(reader, context);
     let within = within(reader);
     let version = match reader.has("version") {
         true => reader.required("version", 32, "say e.g. version = \"2.0\""),
@@ -199,6 +203,17 @@ fn read_await(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
             "version",
             "only an operational board runs a version",
             "await \"operational\"",
+        );
+    }
+    let never = |board: &Socket| match board {
+        Socket::Slot(_) => state == Some(BoardState::Minimal),
+        Socket::Node(_) => state == Some(BoardState::Held),
+    };
+    if boards.iter().flatten().any(never) {
+        reader.complain(
+            "await",
+            "one of these boards is never that",
+            "nodes alone are ever minimal, and controllers alone are held",
         );
     }
     Some(Action::Await {

@@ -13,12 +13,14 @@ use super::super::pattern::EventPattern;
 use super::Verb;
 use super::boards::{known, slots_remedy};
 use super::dialogue::pattern;
+use super::nodes::nodes;
 use crate::files::{Reader, Value, string_of, word_of};
 
 pub(super) const EXPECT: Verb = Verb {
     key: "expect",
     help: "asks what happened and what is: boots, state, role, version, banks, rom, serial, preferred, \
-           owner, outage, host, counters, shelf, again (what `said` before the note, `says` must say after it), events, \
+           owner, outage, host, counters, shelf, nodes (state, version, serial, boots, bus, rom_bytes, of each or of as many as \
+           `count` says: { \"drive-*\" = { state = \"operational\", count = \">9\" } }), can_frames, again (what `said` before the note, `says` must say after it), events, \
            never, event_count",
     example: "{ expect = { boots = { A = 2 }, outage = { lun0 = \"<2s\" } }, since = \"upgrade begins\", proves = [\"VC73\"] }",
     read: read_expect,
@@ -90,6 +92,11 @@ fn read_checks(table: &Reader<'_>, context: &Context<'_>) -> Vec<Check> {
         })
         .map(Check::Counters),
         table.word("shelf", &ShelfState::ALL).map(Check::Shelf),
+        nodes(table, context).map(Check::Nodes),
+        table
+            .value("can_frames")
+            .and_then(|value| count("can_frames", value, context))
+            .map(Check::CanFrames),
         by_slot(table, "again", context, again).map(Check::Again),
         patterns(table, "events", context).map(Check::Events),
         patterns(table, "never", context).map(Check::Never),
@@ -151,7 +158,7 @@ fn by_lun<T>(
     Some(found)
 }
 
-fn not_empty(key: &str, table: &Reader<'_>, empty: bool) {
+pub(super) fn not_empty(key: &str, table: &Reader<'_>, empty: bool) {
     if empty && table.keys().next().is_none() {
         let remedy = "say what should be, or remove it";
         table.findings().at(
@@ -192,7 +199,7 @@ fn words_of<T: Copy + Ord>(
 }
 
 /// A bound on a count: `3` or `"<=3"`.
-fn count(key: &str, value: &Value<'_>, context: &Context<'_>) -> Option<Bound> {
+pub(super) fn count(key: &str, value: &Value<'_>, context: &Context<'_>) -> Option<Bound> {
     let bound = match value.get_ref() {
         DeValue::String(text) => Bound::of_count(text),
         DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix())

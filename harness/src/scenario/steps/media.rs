@@ -4,8 +4,9 @@ use emulator::rig::Slot;
 use super::super::action::{Action, BoardFault, DeviceRef, DiskAction, FlashFault, LinkName};
 use super::super::contents::{bank_name, package_of};
 use super::super::load::Context;
+use super::super::socket::Socket;
 use super::Verb;
-use super::boards::{required_slots, slots};
+use super::boards::{required_slots, required_sockets, slots};
 use crate::files::Reader;
 
 pub(super) const MEDIA: Verb = Verb {
@@ -28,13 +29,13 @@ pub(super) const FLASH_FAULT: Verb = Verb {
 };
 pub(super) const BOARD_FAULT: Verb = Verb {
     key: "board_fault",
-    help: "breaks a board from its next reset on: device-missing (device), rom-byte (address); or mended",
+    help: "breaks a board, a node too, from its next reset on: device-missing (device), rom-byte (address); or mended",
     example: "{ board_fault = \"device-missing\", board = \"A\", device = \"console\" }",
     read: read_board_fault,
 };
 pub(super) const LINK: Verb = Verb {
     key: "link",
-    help: "pulls or plugs a board's backplane or host link",
+    help: "pulls or plugs a board's backplane or host link, or a cable of the CAN bus by its name in the rig",
     example: "{ link = \"host\", board = \"A\", to = \"down\" }",
     read: read_link,
 };
@@ -164,7 +165,8 @@ fn read_board_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action
         ("mended", BoardFaultVerb::Mended),
     ];
     let verb = reader.word("board_fault", &words)?;
-    let board = one_board(reader, context);
+    let board: Option<Socket> =
+        required_sockets(reader, context).and_then(|boards| one(reader, &boards));
     let needs = |key: &'static str, example: &str| {
         if !reader.has(key) {
             let (what, remedy) = (
@@ -197,7 +199,11 @@ fn read_board_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action
 }
 
 fn one_board(reader: &Reader<'_>, context: &Context<'_>) -> Option<Slot> {
-    match required_slots(reader, context)?.as_slice() {
+    one(reader, &required_slots(reader, context)?)
+}
+
+pub(super) fn one<T: Copy>(reader: &Reader<'_>, boards: &[T]) -> Option<T> {
+    match boards {
         [board] => Some(*board),
         _ => {
             reader.complain("board", "a fault befalls one board", "use a step for each");
@@ -265,11 +271,21 @@ fn chip(reader: &Reader<'_>, context: &Context<'_>) -> Option<(Slot, u32)> {
 }
 
 fn read_link(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
-    let link = reader.word(
-        "link",
-        &[("backplane", LinkName::Backplane), ("host", LinkName::Host)],
-    );
-    let boards = required_slots(reader, context);
+    let mut words = vec![("backplane", LinkName::Backplane), ("host", LinkName::Host)];
+    let cables = context.rig.can.cables.iter().enumerate();
+    words.extend(cables.map(|(index, cable)| (cable.name.as_str(), LinkName::Can(index))));
+    let link = reader.word("link", &words);
+    let boards = match link {
+        Some(LinkName::Can(_)) => {
+            if reader.has("board") {
+                let what = "a cable of the bus joins segments, and belongs to no board";
+                reader.complain("board", what, "leave out `board`");
+            }
+            Some(Vec::new())
+        }
+        None => slots(reader, "board", context),
+        Some(_) => required_slots(reader, context),
+    };
     if !reader.has("to") {
         reader.complain(
             "link",

@@ -1,9 +1,11 @@
 //! The verbs. A step is a table with exactly one verb key; the verb says which other keys it knows.
 
 mod boards;
+mod can;
 mod dialogue;
 mod expect;
 mod media;
+mod nodes;
 mod power;
 
 use toml::de::DeValue;
@@ -46,6 +48,7 @@ pub const VERBS: &[Verb] = &[
     media::FLASH_FAULT,
     media::BOARD_FAULT,
     media::LINK,
+    can::CAN_FAULT,
     dialogue::CHECKPOINT,
     dialogue::RESTORE,
     dialogue::NOTE,

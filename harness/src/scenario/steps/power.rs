@@ -3,8 +3,9 @@ use emulator::rig::{Span, Unit};
 
 use super::super::action::{Action, Cut, DeviceRef, Trigger};
 use super::super::load::Context;
+use super::super::socket::{Socket, nodes_named};
 use super::Verb;
-use super::boards::slots;
+use super::boards::{required_sockets, sockets};
 use super::dialogue::within;
 use crate::files::{Reader, nearest};
 
@@ -29,7 +30,7 @@ pub(super) const AWAIT_CUTS: Verb = Verb {
 };
 pub(super) const RESET: Verb = Verb {
     key: "reset",
-    help: "presses the reset button: warm keeps RAM, cold does not; neither is a power cut",
+    help: "presses the reset button of boards, of nodes too: warm keeps RAM, cold does not; neither is a power cut",
     example: "{ reset = \"cold\", board = [\"A\", \"B\"] }",
     read: read_reset,
 };
@@ -39,11 +40,12 @@ const SHAPES: [(&str, Shape); 3] = [
     ("torn", Shape::Torn),
     ("done", Shape::Done),
 ];
-const OPERATIONS: [(&str, OperationKind); 4] = [
+const OPERATIONS: [(&str, OperationKind); 5] = [
     ("program", OperationKind::Program),
     ("erase", OperationKind::Erase),
     ("member-write", OperationKind::MemberWrite),
     ("flush", OperationKind::Flush),
+    ("can-frame", OperationKind::CanFrame),
 ];
 const NTH_MAX: u64 = 10_000_000;
 /// What a chip or a member disk can have at most.
@@ -51,7 +53,7 @@ const ADDRESS_MAX: u64 = 1 << 40;
 
 fn read_power(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let on = reader.word("power", &[("on", true), ("off", false)]);
-    let boards = slots(reader, "board", context);
+    let boards = sockets(reader, "board", context);
     let units = match (reader.has("board"), reader.has("domain")) {
         (true, true) => {
             reader.complain(
@@ -61,7 +63,7 @@ fn read_power(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
             );
             None
         }
-        (true, false) => boards.map(|slots| slots.into_iter().map(Unit::Board).collect()),
+        (true, false) => boards.map(|boards| boards.into_iter().map(Socket::unit).collect()),
         (false, true) => {
             let name = reader.string("domain")?;
             domain(reader, "domain", name, context)
@@ -80,7 +82,9 @@ fn domain(
     name: &str,
     context: &Context<'_>,
 ) -> Option<Vec<Unit>> {
+    let nodes = || nodes_named(name, context.rig);
     let units = context.rig.domain(name);
+    let units = units.or_else(|| nodes().map(|nodes| nodes.into_iter().map(Unit::Node).collect()));
     if units.is_none() {
         let known = context.rig.domain_names();
         let remedy = match nearest(name, known.iter().map(String::as_str)) {
@@ -141,14 +145,25 @@ fn read_trigger(at: &Reader<'_>, context: &Context<'_>) -> (Option<Trigger>, Opt
     let address = at.integer("address", 0..=ADDRESS_MAX);
     let shape = at.word("shape", &SHAPES);
     if let (Some(device), Some(operation)) = (device, operation) {
-        let of_flash = matches!(operation, OperationKind::Program | OperationKind::Erase);
-        if of_flash != matches!(device, DeviceRef::Flash { .. }) {
+        let fits = match operation {
+            OperationKind::Program | OperationKind::Erase => {
+                matches!(device, DeviceRef::Flash { .. })
+            }
+            OperationKind::MemberWrite | OperationKind::Flush => {
+                matches!(device, DeviceRef::Shelf { .. })
+            }
+            OperationKind::CanFrame => matches!(device, DeviceRef::Can { .. }),
+        };
+        if !fits {
             at.complain(
                 "op",
                 format!("this device never does a {}", operation.as_str()),
-                "flash chips program and erase; the shelf does member-write and flush",
+                "flash chips program and erase; the shelf does member-write and flush; on can there are can-frames",
             );
         }
+    }
+    if at.has("address") && matches!(device, Some(DeviceRef::Can { .. })) {
+        at.complain("address", "a frame has no address", "count with `nth`");
     }
     let trigger = device.map(|device| Trigger {
         device,
@@ -160,21 +175,35 @@ fn read_trigger(at: &Reader<'_>, context: &Context<'_>) -> (Option<Trigger>, Opt
 }
 
 fn device(reader: &Reader<'_>, text: &str, context: &Context<'_>) -> Option<DeviceRef> {
-    let found = text.parse().ok().filter(|device| match *device {
-        DeviceRef::Flash { board, chip } => {
-            board.index() < context.rig.slots
-                && chip.is_none_or(|chip| chip < context.rig.board.flash.chips)
-        }
-        DeviceRef::Shelf { member } => {
-            let shelf = &context.rig.shelf;
-            member.is_none_or(|member| member < shelf.members + shelf.spares)
-        }
+    // Frames are those of the board in whose name they are asked for.
+    let sender = text.strip_suffix(".can");
+    let sender = sender.and_then(|name| Socket::of(name, context.rig));
+    let frames = sender.map(|sender| DeviceRef::Can {
+        sender: Some(sender.can_node(context.rig)),
     });
+    let found = frames
+        .or_else(|| text.parse().ok())
+        .filter(|device| match *device {
+            DeviceRef::Flash { board, chip } => {
+                board.index() < context.rig.slots
+                    && chip.is_none_or(|chip| chip < context.rig.board.flash.chips)
+            }
+            DeviceRef::Shelf { member } => {
+                let shelf = &context.rig.shelf;
+                member.is_none_or(|member| member < shelf.members + shelf.spares)
+            }
+            DeviceRef::Can { sender } => {
+                let boards = context.rig.slots().count() + context.rig.nodes().count();
+                !context.rig.can.segments.is_empty()
+                    && sender.is_none_or(|it| usize::from(it) < boards)
+            }
+        });
     if found.is_none() {
         reader.complain(
             "device",
             format!("this rig has no device \"{text}\""),
-            "devices are e.g. A.flash0, A.flash (both chips), shelf.disk2, shelf (all of it)",
+            "devices are e.g. A.flash0, A.flash (both chips), shelf.disk2, shelf (all of it), can (every frame on \
+             it), A.can (the frames that board sends)",
         );
     }
     found
@@ -194,7 +223,7 @@ fn read_await_cuts(reader: &Reader<'_>, _: &Context<'_>) -> Option<Action> {
 
 fn read_reset(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> {
     let warm = reader.word("reset", &[("warm", true), ("cold", false)]);
-    let boards = super::boards::required_slots(reader, context);
+    let boards = required_sockets(reader, context);
     Some(Action::Reset {
         warm: warm?,
         boards: boards?,
