@@ -256,29 +256,30 @@ impl CanVirtio {
 
     fn receive(&mut self, core: &mut CanBus, io: &mut DeviceIo<'_>) {
         self.starved = false;
-        while let Some(received) = core.received(self.node) {
-            let frame = received.frame;
-            if negotiated(io.features, &frame) {
-                let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
-                    self.starved = true;
-                    return;
-                };
-                self.deliver(io, chain, &frame);
+        core.receive_while(self.node, |received| {
+            if !negotiated(io.features, &received.frame) {
+                return true;
             }
-            core.receive(self.node);
-        }
+            let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
+                self.starved = true;
+                return false;
+            };
+            self.spare = deliver(io, chain, &received.frame);
+            true
+        });
     }
+}
 
-    fn deliver(&mut self, io: &mut DeviceIo<'_>, chain: Chain, frame: &Frame) {
-        let message = message_of(frame);
-        if chain.writable_len() < message.len() as u64 {
-            io.fault(RECEIVE, "a buffer too small for a frame, which is lost");
-            self.spare = Some(chain);
-            return;
-        }
-        let written = chain.write(io.memory, 0, &message);
-        io.finish(RECEIVE, &chain, u32::try_from(written).unwrap_or(0));
+/// Gives a frame to the driver. A buffer too small for it stays.
+fn deliver(io: &mut DeviceIo<'_>, chain: Chain, frame: &Frame) -> Option<Chain> {
+    let message = message_of(frame);
+    if chain.writable_len() < message.len() as u64 {
+        io.fault(RECEIVE, "a buffer too small for a frame, which is lost");
+        return Some(chain);
     }
+    let written = chain.write(io.memory, 0, &message);
+    io.finish(RECEIVE, &chain, u32::try_from(written).unwrap_or(0));
+    None
 }
 
 /// Gives a request back with its result.
