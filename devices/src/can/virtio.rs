@@ -103,6 +103,10 @@ impl VirtioDevice for CanVirtio {
         &QUEUE_SIZES
     }
 
+    fn receive_queue(&self) -> Option<usize> {
+        Some(RECEIVE)
+    }
+
     /// `status`.
     fn config(&self, _core: &&mut CanBus) -> Vec<u8> {
         let status = if self.bus_off { S_CTRL_BUSOFF } else { 0 };

@@ -37,6 +37,10 @@ impl VirtioDevice for ConsoleVirtio {
         &[QUEUE_SIZE, QUEUE_SIZE]
     }
 
+    fn receive_queue(&self) -> Option<usize> {
+        Some(RECEIVE)
+    }
+
     /// No field of it is valid without a feature that is not offered (virtio 1.4 §5.3.4).
     fn config(&self, _core: &&mut Console) -> Vec<u8> {
         Vec::new()

@@ -71,6 +71,10 @@ impl VirtioDevice for PortVirtio {
         &[QUEUE_SIZE, QUEUE_SIZE]
     }
 
+    fn receive_queue(&self) -> Option<usize> {
+        Some(RECEIVE)
+    }
+
     /// `mac`, `status`, `max_virtqueue_pairs` (of no meaning here), `mtu` (virtio 1.4 §5.1.4).
     fn config(&self, core: &&mut Segment) -> Vec<u8> {
         let status = if core.link_up(self.port) {

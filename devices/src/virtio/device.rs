@@ -28,6 +28,12 @@ pub trait VirtioDevice {
     /// The largest size of each queue; its length is the number of queues.
     fn queue_sizes(&self) -> &'static [u16];
 
+    /// The queue on which the driver posts buffers for what comes by itself, if there is one. What is on it
+    /// is no request.
+    fn receive_queue(&self) -> Option<usize> {
+        None
+    }
+
     /// The whole configuration space (at most 256 bytes), little-endian.
     fn config(&self, core: &Self::Core<'_>) -> Vec<u8>;
 

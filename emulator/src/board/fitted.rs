@@ -279,8 +279,11 @@ impl Visit for Serve<'_> {
             serviced.returned = (0..slot.queues.len())
                 .filter(|queue| returned(queue) && wants_news(slot, *queue, memory))
                 .fold(0, |queues, queue| queues | 1 << queue);
-            serviced.unfinished = (0..slot.queues.len())
-                .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))
+            let requests = |queue: &usize| device.receive_queue() != Some(*queue);
+            let left = (0..slot.queues.len()).filter(requests);
+            serviced.unfinished = left
+                .map(|queue| left_on_ring(slot, queue, memory))
+                .chain((0..slot.queues.len()).map(|queue| device.in_flight(queue)))
                 .sum();
         }
         serviced
@@ -298,16 +301,9 @@ fn wants_news(slot: &Slot, queue: usize, memory: &GuestMemory) -> bool {
     flags.is_none_or(|flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
 }
 
-/// Requests made available that the device has not taken yet. Buffers posted for reception are not
-/// requests: a device that keeps them on the ring answers for them in `in_flight` (virtio devices
-/// with a receive queue have it at index 0 and more than one queue).
+/// Requests made available that the device has not taken yet.
 fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
-    let receives = slot.queues.len() > 1 && queue == 0;
-    let Some(ring) = slot
-        .queues
-        .get(queue)
-        .filter(|ring| ring.ready() && !receives)
-    else {
+    let Some(ring) = slot.queues.get(queue).filter(|ring| ring.ready()) else {
         return 0;
     };
     let index = ring.avail_idx(memory, std::sync::atomic::Ordering::Acquire);
@@ -318,6 +314,7 @@ fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use devices::can::{BitRates, CanBus, Topology};
     use devices::medium::Medium;
     use devices::midplane::Midplane;
     use devices::network::{PortSettings, Segment};
@@ -372,5 +369,40 @@ mod tests {
         assert_eq!(deadline(&slots), Some(typed));
         slots[CONSOLE].needs_reset = true;
         assert_eq!(deadline(&slots), None);
+    }
+
+    /// A board that waits until its CAN controller is idle keeps buffers posted all the time.
+    #[test]
+    fn buffers_for_what_comes_are_no_requests() {
+        let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x1_0000)]).unwrap();
+        let mut bus = CanBus::new(Topology::new(1), BitRates::default());
+        bus.add_node(0).unwrap();
+        let mut device = CanVirtio::new(0);
+        let mut slot = Slot::default();
+        let show = Show {
+            wants_notify: false,
+        };
+        slot.fit(show.visit(&mut device, &mut &mut bus));
+        slot.was_reset = false;
+        slot.live = true;
+        for (queue, at) in slot.queues.iter_mut().zip([0x1000_u16, 0x4000, 0x7000]) {
+            let part = |number: u16| Some(u32::from(at + number * 0x1000));
+            queue.set_desc_table_address(part(0), Some(0));
+            queue.set_avail_ring_address(part(1), Some(0));
+            queue.set_used_ring_address(part(2), Some(0));
+            queue.set_ready(true);
+        }
+        let receive = GuestAddress(0x5002);
+        memory.write_obj(3_u16, receive).unwrap();
+        let serve = Serve {
+            slot: &mut slot,
+            memory: &memory,
+            now: Nanos::ZERO,
+            events: &mut Vec::new(),
+        };
+        let serviced = serve.visit(&mut device, &mut &mut bus);
+        assert_eq!(serviced.unfinished, 0);
+        // On any other ring they would be.
+        assert_eq!(left_on_ring(&slot, 1, &memory), 3);
     }
 }
