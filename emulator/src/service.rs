@@ -99,6 +99,8 @@ impl Visit for Serve<'_> {
         let mut served = Served::default();
         if std::mem::take(&mut slot.was_reset) {
             device.reset(core);
+            // What the configuration space tells of the state before is over, such as bus-off.
+            served.changed = true;
         }
         for what in slot.driver_faults.drain(..) {
             events.push(DeviceEvent::DriverFault { queue: 0, what });

@@ -331,15 +331,34 @@ impl CanBus {
 
     /// Takes it.
     pub fn receive(&mut self, node: NodeId) -> Option<Received> {
-        let it = self.nodes.get_mut(usize::from(node))?;
-        let received = if it.kept.is_empty() {
-            let at = self.topology.island(it.segment)?;
-            self.islands[usize::from(at)].log.read(node, it)?
-        } else {
-            it.kept.pop_front()?
+        let mut received = None;
+        self.receive_while(node, |it| {
+            let first = received.is_none();
+            if first {
+                received = Some(*it);
+            }
+            first
+        });
+        received
+    }
+
+    /// Hands over what a node has received, oldest first, until `take` says that it did not take a frame.
+    /// Nothing is copied: a bus of many nodes that all read does little else.
+    pub fn receive_while(&mut self, node: NodeId, mut take: impl FnMut(&Received) -> bool) {
+        let Some(it) = self.nodes.get_mut(usize::from(node)) else {
+            return;
         };
-        it.counters.received += 1;
-        Some(received)
+        while let Some(kept) = it.kept.front() {
+            if !take(kept) {
+                return;
+            }
+            it.kept.pop_front();
+            it.counters.received += 1;
+        }
+        if let Some(at) = self.topology.island(it.segment) {
+            let log = &self.islands[usize::from(at)].log;
+            it.counters.received += log.read(node, it, take);
+        }
     }
 
     /// Makes something go wrong.

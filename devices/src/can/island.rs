@@ -81,7 +81,7 @@ pub(super) struct Stuck {
 /// Segments that hear each other: what is on their wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Island {
-    /// Nodes that take part, in order; those that wait for a quiet bus; those that want to send.
+    /// Nodes that take part; those that wait for a quiet bus; those that want to send. All in order.
     pub(super) participants: Vec<NodeId>,
     pub(super) joining: Vec<NodeId>,
     pub(super) pending: Vec<Pending>,
@@ -151,23 +151,17 @@ impl Island {
 
     /// The node has another frame at its head, or none any more.
     pub(super) fn set_pending(&mut self, id: NodeId, node: &Node) {
-        let at = self.pending.iter().position(|it| it.node == id);
-        match (node.head(), at) {
-            (Some(frame), at) => {
-                let pending = Pending {
-                    node: id,
-                    key: frame.arbitration_key(),
-                    may_send_at: node.may_send_at,
-                };
-                match at {
-                    Some(at) => self.pending[at] = pending,
-                    None => self.pending.push(pending),
-                }
-            }
-            (None, Some(at)) => {
-                self.pending.swap_remove(at);
-            }
-            (None, None) => {}
+        let at = self.pending.binary_search_by_key(&id, |it| it.node);
+        let pending = node.head().map(|frame| Pending {
+            node: id,
+            key: frame.arbitration_key(),
+            may_send_at: node.may_send_at,
+        });
+        match (pending, at) {
+            (Some(pending), Ok(at)) => self.pending[at] = pending,
+            (Some(pending), Err(at)) => self.pending.insert(at, pending),
+            (None, Ok(at)) => drop(self.pending.remove(at)),
+            (None, Err(_)) => {}
         }
     }
 }

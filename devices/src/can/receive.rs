@@ -11,18 +11,15 @@ use crate::time::Nanos;
 pub(super) struct Delivery {
     pub(super) received: Received,
     pub(super) sender: NodeId,
-    /// There are others that it is not for.
-    pub(super) has_exceptions: bool,
-    /// Those that sent the same frame at the same time.
-    pub(super) other_senders: Vec<NodeId>,
-    /// Those that did not hear it.
-    pub(super) missed: Vec<NodeId>,
+    /// Those that sent the same frame at the same time, and those that did not hear it.
+    pub(super) exceptions: Vec<NodeId>,
 }
 
 impl Delivery {
+    #[inline]
     fn is_for(&self, node: NodeId) -> bool {
-        let excepted = || self.other_senders.contains(&node) || self.missed.contains(&node);
-        node != self.sender && !(self.has_exceptions && excepted())
+        // Mostly there are none.
+        node != self.sender && (self.exceptions.is_empty() || !self.exceptions.contains(&node))
     }
 }
 
@@ -71,22 +68,32 @@ impl ReceiveLog {
         unread.next().map(|it| &it.received)
     }
 
-    /// Reads it.
-    pub(super) fn read(&self, id: NodeId, node: &mut Node) -> Option<Received> {
-        let oldest = self.end - self.deliveries.len() as u64;
-        let mut cursor = node.cursor?;
-        while cursor < self.end {
-            let at = usize::try_from(cursor.saturating_sub(oldest)).ok()?;
-            let delivery = self.deliveries.get(at)?;
-            cursor += 1;
-            node.cursor = Some(cursor);
+    /// Hands a node what it has not read, oldest first, until `take` says that it did not take one.
+    /// How many it took.
+    pub(super) fn read(
+        &self,
+        id: NodeId,
+        node: &mut Node,
+        mut take: impl FnMut(&Received) -> bool,
+    ) -> u64 {
+        let Some(mut cursor) = node.cursor else {
+            return 0;
+        };
+        let mut taken = 0;
+        for delivery in self.from(cursor) {
             if delivery.is_for(id) {
-                return Some(delivery.received);
+                if !take(&delivery.received) {
+                    break;
+                }
+                taken += 1;
             }
+            cursor += 1;
         }
-        None
+        node.cursor = Some(cursor);
+        taken
     }
 
+    #[inline]
     fn from(&self, cursor: u64) -> impl Iterator<Item = &Delivery> {
         let oldest = self.end - self.deliveries.len() as u64;
         let skipped = usize::try_from(cursor.saturating_sub(oldest)).unwrap_or(usize::MAX);

@@ -64,14 +64,10 @@ impl CanBus {
             return;
         };
         let mut winners = contenders().filter(|it| it.key == key).map(|it| it.node);
-        let Some(mut sender) = winners.next() else {
+        let Some(sender) = winners.next() else {
             return;
         };
-        let mut others: Vec<NodeId> = winners.collect();
-        if let Some(lowest) = others.iter_mut().min().filter(|it| **it < sender) {
-            std::mem::swap(lowest, &mut sender);
-        }
-        others.sort_unstable();
+        let others: Vec<NodeId> = winners.collect();
         let on_wire = |id: NodeId| {
             let node = &self.nodes[usize::from(id)];
             let frame = node.head();
@@ -246,9 +242,7 @@ impl CanBus {
                 frame: sent.frame,
             },
             sender: sent.sender,
-            has_exceptions: !sent.others.is_empty() || !missed.is_empty(),
-            other_senders: sent.others.clone(),
-            missed: missed.clone(),
+            exceptions: sent.others.iter().chain(missed).copied().collect(),
         };
         let (followers, nodes) = (&island.participants, &mut self.nodes);
         island

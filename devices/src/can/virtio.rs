@@ -103,6 +103,10 @@ impl VirtioDevice for CanVirtio {
         &QUEUE_SIZES
     }
 
+    fn receive_queue(&self) -> Option<usize> {
+        Some(RECEIVE)
+    }
+
     /// `status`.
     fn config(&self, _core: &&mut CanBus) -> Vec<u8> {
         let status = if self.bus_off { S_CTRL_BUSOFF } else { 0 };
@@ -151,10 +155,6 @@ impl VirtioDevice for CanVirtio {
             RECEIVE => usize::from(self.spare.is_some()),
             _ => 0,
         }
-    }
-
-    fn receives(&self, queue: usize) -> bool {
-        queue == RECEIVE
     }
 }
 
@@ -260,29 +260,30 @@ impl CanVirtio {
 
     fn receive(&mut self, core: &mut CanBus, io: &mut DeviceIo<'_>) {
         self.starved = false;
-        while let Some(received) = core.received(self.node) {
-            let frame = received.frame;
-            if negotiated(io.features, &frame) {
-                let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
-                    self.starved = true;
-                    return;
-                };
-                self.deliver(io, chain, &frame);
+        core.receive_while(self.node, |received| {
+            if !negotiated(io.features, &received.frame) {
+                return true;
             }
-            core.receive(self.node);
-        }
+            let Some(chain) = self.spare.take().or_else(|| io.take(RECEIVE)) else {
+                self.starved = true;
+                return false;
+            };
+            self.spare = deliver(io, chain, &received.frame);
+            true
+        });
     }
+}
 
-    fn deliver(&mut self, io: &mut DeviceIo<'_>, chain: Chain, frame: &Frame) {
-        let message = message_of(frame);
-        if chain.writable_len() < message.len() as u64 {
-            io.fault(RECEIVE, "a buffer too small for a frame, which is lost");
-            self.spare = Some(chain);
-            return;
-        }
-        let written = chain.write(io.memory, 0, &message);
-        io.finish(RECEIVE, &chain, u32::try_from(written).unwrap_or(0));
+/// Gives a frame to the driver. A buffer too small for it stays.
+fn deliver(io: &mut DeviceIo<'_>, chain: Chain, frame: &Frame) -> Option<Chain> {
+    let message = message_of(frame);
+    if chain.writable_len() < message.len() as u64 {
+        io.fault(RECEIVE, "a buffer too small for a frame, which is lost");
+        return Some(chain);
     }
+    let written = chain.write(io.memory, 0, &message);
+    io.finish(RECEIVE, &chain, u32::try_from(written).unwrap_or(0));
+    None
 }
 
 /// Gives a request back with its result.

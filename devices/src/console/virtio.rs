@@ -37,6 +37,10 @@ impl VirtioDevice for ConsoleVirtio {
         &[QUEUE_SIZE, QUEUE_SIZE]
     }
 
+    fn receive_queue(&self) -> Option<usize> {
+        Some(RECEIVE)
+    }
+
     /// No field of it is valid without a feature that is not offered (virtio 1.4 §5.3.4).
     fn config(&self, _core: &&mut Console) -> Vec<u8> {
         Vec::new()
@@ -74,10 +78,6 @@ impl VirtioDevice for ConsoleVirtio {
     /// Everything is answered in the call that takes it.
     fn in_flight(&self, _queue: usize) -> usize {
         0
-    }
-
-    fn receives(&self, queue: usize) -> bool {
-        queue == RECEIVE
     }
 }
 

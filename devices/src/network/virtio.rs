@@ -71,6 +71,10 @@ impl VirtioDevice for PortVirtio {
         &[QUEUE_SIZE, QUEUE_SIZE]
     }
 
+    fn receive_queue(&self) -> Option<usize> {
+        Some(RECEIVE)
+    }
+
     /// `mac`, `status`, `max_virtqueue_pairs` (of no meaning here), `mtu` (virtio 1.4 §5.1.4).
     fn config(&self, core: &&mut Segment) -> Vec<u8> {
         let status = if core.link_up(self.port) {
@@ -124,10 +128,6 @@ impl VirtioDevice for PortVirtio {
 
     fn in_flight(&self, queue: usize) -> usize {
         usize::from(queue == RECEIVE && self.spare.is_some())
-    }
-
-    fn receives(&self, queue: usize) -> bool {
-        queue == RECEIVE
     }
 }
 

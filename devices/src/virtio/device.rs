@@ -28,6 +28,12 @@ pub trait VirtioDevice {
     /// The largest size of each queue; its length is the number of queues.
     fn queue_sizes(&self) -> &'static [u16];
 
+    /// The queue on which the driver posts buffers for what comes by itself, if there is one. What is on it
+    /// is no request.
+    fn receive_queue(&self) -> Option<usize> {
+        None
+    }
+
     /// The whole configuration space (at most 256 bytes), little-endian.
     fn config(&self, core: &Self::Core<'_>) -> Vec<u8>;
 
@@ -46,12 +52,6 @@ pub trait VirtioDevice {
 
     /// Requests taken from queue `queue` and not yet answered.
     fn in_flight(&self, queue: usize) -> usize;
-
-    /// Whether the driver posts buffers on `queue` for what arrives: such a buffer waits, and nobody waits
-    /// for it.
-    fn receives(&self, _queue: usize) -> bool {
-        false
-    }
 }
 
 /// Who keeps account of the requests a device has taken and not given back, so that they can be put to

@@ -279,8 +279,9 @@ impl Visit for Serve<'_> {
             serviced.returned = (0..slot.queues.len())
                 .filter(|queue| returned(queue) && wants_news(slot, *queue, memory))
                 .fold(0, |queues, queue| queues | 1 << queue);
+            let requests = |queue: &usize| device.receive_queue() != Some(*queue);
             serviced.unfinished = (0..slot.queues.len())
-                .filter(|queue| !device.receives(*queue))
+                .filter(requests)
                 .map(|queue| device.in_flight(queue) + left_on_ring(slot, queue, memory))
                 .sum();
         }
@@ -312,6 +313,7 @@ fn left_on_ring(slot: &Slot, queue: usize, memory: &GuestMemory) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use devices::can::{BitRates, CanBus, Topology};
     use devices::medium::Medium;
     use devices::midplane::Midplane;
     use devices::network::{PortSettings, Segment};
@@ -366,5 +368,40 @@ mod tests {
         assert_eq!(deadline(&slots), Some(typed));
         slots[CONSOLE].needs_reset = true;
         assert_eq!(deadline(&slots), None);
+    }
+
+    /// A board that waits until its CAN controller is idle keeps buffers posted all the time.
+    #[test]
+    fn buffers_for_what_comes_are_no_requests() {
+        let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x1_0000)]).unwrap();
+        let mut bus = CanBus::new(Topology::new(1), BitRates::default());
+        bus.add_node(0).unwrap();
+        let mut device = CanVirtio::new(0);
+        let mut slot = Slot::default();
+        let show = Show {
+            wants_notify: false,
+        };
+        slot.fit(show.visit(&mut device, &mut &mut bus));
+        slot.was_reset = false;
+        slot.live = true;
+        for (queue, at) in slot.queues.iter_mut().zip([0x1000_u16, 0x4000, 0x7000]) {
+            let part = |number: u16| Some(u32::from(at + number * 0x1000));
+            queue.set_desc_table_address(part(0), Some(0));
+            queue.set_avail_ring_address(part(1), Some(0));
+            queue.set_used_ring_address(part(2), Some(0));
+            queue.set_ready(true);
+        }
+        let receive = GuestAddress(0x5002);
+        memory.write_obj(3_u16, receive).unwrap();
+        let serve = Serve {
+            slot: &mut slot,
+            memory: &memory,
+            now: Nanos::ZERO,
+            events: &mut Vec::new(),
+        };
+        let serviced = serve.visit(&mut device, &mut &mut bus);
+        assert_eq!(serviced.unfinished, 0);
+        // On any other ring they would be.
+        assert_eq!(left_on_ring(&slot, 1, &memory), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! The devices under test with their cores: one of each, and both ends of a network.
+//! The devices under test with their cores: one of each, and two on a network and on a bus.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use devices::block::BlockVirtio;
 use devices::board_control::{
     BankEntry, BoardControl, BoardControlCore, BoardControlVirtio, BoardIdentity, ResetReason,
 };
+use devices::can::{BitRates, CanBus, CanVirtio, NodeId, Topology};
 use devices::console::{Console, ConsoleVirtio};
 use devices::event::DeviceEvent;
 use devices::flash::{FlashChip, FlashPart, Geometry, SpiBus, VirtioSpi};
@@ -29,6 +30,12 @@ pub(super) const NETWORK: usize = 5;
 /// The other end of the network.
 pub(super) const PARTNER: usize = 6;
 pub(super) const PANEL: usize = 7;
+pub(super) const CAN: usize = 8;
+/// Another controller on the bus.
+pub(super) const CAN_PARTNER: usize = 9;
+
+/// The node of the bus that cases send and hear with.
+pub(super) const WATCHER: NodeId = 2;
 
 /// Bytes of the flash chip.
 pub(super) const CHIP_BYTES: u64 = 1 << 20;
@@ -51,6 +58,8 @@ pub(super) struct Hardware {
     pub(super) segment: Segment,
     panel: PanelVirtio,
     pub(super) glass: Framebuffer,
+    controllers: [CanVirtio; 2],
+    pub(super) wire: CanBus,
     /// All that happened.
     pub(super) events: Vec<DeviceEvent>,
 }
@@ -83,7 +92,7 @@ pub(super) const fn mac(unit: usize) -> [u8; 6] {
 }
 
 impl Hardware {
-    /// Everything has power. Where time is held, disks take an hour.
+    /// Everything has power. Where time is held, disks take an hour and frames some seconds.
     pub(super) fn new(pace: Pace) -> Hardware {
         let disk = match pace {
             Pace::Leap => Nanos::from_millis(1),
@@ -116,6 +125,19 @@ impl Hardware {
             midplane.set_powered(slot, true);
             segment.set_powered(usize::try_from(slot).unwrap(), true);
         }
+        let rates = match pace {
+            Pace::Leap => BitRates::default(),
+            Pace::Held => BitRates {
+                nominal: 10,
+                data: 40,
+            },
+        };
+        let mut wire = CanBus::new(Topology::new(1), rates);
+        for _ in 0..=WATCHER {
+            let node = wire.add_node(0).unwrap();
+            wire.set_powered(Nanos::ZERO, node, true);
+        }
+        wire.start(Nanos::ZERO, WATCHER);
         Hardware {
             control: BoardControlVirtio::default(),
             board: BoardControl::new(identity()),
@@ -135,6 +157,8 @@ impl Hardware {
             segment,
             panel: PanelVirtio::default(),
             glass: Framebuffer::default(),
+            controllers: [CanVirtio::new(0), CanVirtio::new(1)],
+            wire,
             events,
         }
     }
@@ -161,16 +185,22 @@ impl Hardware {
                 visit.visit(port, &mut &mut self.segment)
             }
             PANEL => visit.visit(&mut self.panel, &mut &mut self.glass),
+            CAN | CAN_PARTNER => {
+                let controller = &mut self.controllers[unit - CAN];
+                visit.visit(controller, &mut &mut self.wire)
+            }
             _ => unreachable!("there is no such unit"),
         }
     }
 
     pub(super) fn advance(&mut self, now: Nanos, events: &mut Vec<DeviceEvent>) {
         self.volume.advance(now, events);
+        self.wire.advance(now);
     }
 
     /// When the cores have something to do by themselves.
     pub(super) fn deadline(&self) -> Option<Nanos> {
-        self.volume.deadline()
+        let own = [self.volume.deadline(), self.wire.deadline()];
+        own.into_iter().flatten().min()
     }
 }

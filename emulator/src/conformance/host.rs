@@ -11,7 +11,7 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::contract::Contract;
-use super::hardware::{CONSOLE, Hardware, NETWORK, PARTNER};
+use super::hardware::{CAN, CAN_PARTNER, CONSOLE, Hardware, NETWORK, PARTNER};
 use super::ring::{Ring, available_index, used_index};
 
 /// How the devices' time goes.
@@ -180,7 +180,11 @@ impl<H: Host> Port<H> {
 
     /// Buffers of this queue wait for something that comes by itself.
     fn receives(&self, queue: u16) -> bool {
-        queue == 0 && [CONSOLE, NETWORK, PARTNER].contains(&self.unit)
+        match self.unit {
+            CONSOLE | NETWORK | PARTNER => queue == 0,
+            CAN | CAN_PARTNER => queue == 1,
+            _ => false,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! * vhost-user: the `vhost` crate's front-end before the server of [`crate::serve`] (`on_vhost_user.rs`).
 //!
 //! A case is written once, against [`host::Host`] and [`host::Port`]. A port is a `Transport` of the crate `virtio-drivers`, so that
-//! drivers nobody here wrote drive the devices: its block, network, console and GPU drivers, and its queue for the two
+//! drivers nobody here wrote drive the devices: its block, network, console and GPU drivers, and its queue for the three
 //! devices that it has no driver for. What no driver does, `ring.rs` does. `every.rs` has the cases of all devices, held
 //! against the [`contract::Contract`] of each; the others are in a file a device. Names of tests are
 //! `conformance::HOST::DEVICE::CASE`.
@@ -22,6 +22,7 @@
 mod arena;
 mod block;
 mod board_control;
+mod can;
 mod console;
 mod contract;
 mod every;
@@ -142,6 +143,22 @@ cases! {
         tells_of_the_link,
         loses_frames_with_the_link,
         forgets_posted_buffers_when_reset,
+    }
+    can {
+        starts_and_stops,
+        exchanges_every_kind_of_frame,
+        refuses_messages_that_are_no_frames,
+        hears_only_what_was_negotiated,
+        tells_when_a_frame_was_acknowledged,
+        tells_when_a_frame_is_scheduled,
+        answers_what_it_has_when_stopped,
+        tells_of_bus_off,
+        comes_back_from_bus_off,
+        goes_passive_when_nobody_acknowledges,
+        sends_more_than_it_can_schedule,
+        keeps_frames_for_later,
+        keeps_a_buffer_that_is_too_small,
+        forgets_frames_and_buffers_when_reset,
     }
     panel {
         shows_a_picture,

@@ -5,7 +5,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 122] = [
+pub const EVENTS: [&str; 124] = [
     // The chassis, and what was done to it.
     "powered-on",
     "powered-off",
