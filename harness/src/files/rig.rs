@@ -19,7 +19,7 @@ pub const ROM_BYTES: u64 = 64 << 10;
 pub const NODE_ROM_BYTES: u64 = 32 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 14] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 17] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -57,6 +57,12 @@ pub const BUILT_IN_RIGS: [(&str, &str); 14] = [
     ),
     ("nodes-alone", include_str!("../../rigs/nodes-alone.toml")),
     ("nodes-pair", include_str!("../../rigs/nodes-pair.toml")),
+    ("nodes-single", include_str!("../../rigs/nodes-single.toml")),
+    (
+        "nodes-classic",
+        include_str!("../../rigs/nodes-classic.toml"),
+    ),
+    ("nodes-sets", include_str!("../../rigs/nodes-sets.toml")),
     ("library", include_str!("../../rigs/library.toml")),
 ];
 

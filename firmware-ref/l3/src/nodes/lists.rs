@@ -20,6 +20,21 @@ impl CanMaster {
         };
         let epoch = self.master.epoch();
         hardware.say(format_args!("distribution {role} epoch {epoch}"));
+        self.show_settings(hardware);
+        for (edition, word) in [(Edition::Base, "base"), (Edition::Update, "update")] {
+            match self.images.version(edition) {
+                Some(version) => hardware.say(format_args!("{word} images {version}")),
+                None => hardware.say(format_args!("{word} images none")),
+            }
+        }
+        match self.master.turn() {
+            0 => {}
+            turn => hardware.say(format_args!("sets below {turn} are served the update")),
+        }
+    }
+
+    /// How long it waits, and what it broadcasts.
+    pub(super) fn show_settings(&self, hardware: &Hardware) {
         let wait = self.settings.wait;
         let (period_ms, cap_ms) = (wait.period_ns / MS, wait.cap_ns / MS);
         match wait.timing {
@@ -41,16 +56,6 @@ impl CanMaster {
             .iter()
             .find(|(_, offer)| *offer == self.settings.offer);
         hardware.say(format_args!("offer {}", offer.map_or("", |(word, _)| word)));
-        for (edition, word) in [(Edition::Base, "base"), (Edition::Update, "update")] {
-            match self.images.version(edition) {
-                Some(version) => hardware.say(format_args!("{word} images {version}")),
-                None => hardware.say(format_args!("{word} images none")),
-            }
-        }
-        match self.master.turn() {
-            0 => {}
-            turn => hardware.say(format_args!("sets below {turn} are served the update")),
-        }
     }
 
     /// How many nodes of a kind and set are how far.

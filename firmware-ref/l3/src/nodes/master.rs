@@ -168,7 +168,10 @@ impl Nodes for CanMaster {
             Command::Show => self.show(hardware),
             Command::List => self.list(hardware),
             Command::ListAll => self.list_all(hardware),
-            Command::Reboot(scope) => self.master.reboot(scope),
+            Command::Reboot(scope) => {
+                self.master.reboot(scope);
+                hardware.say(format_args!("told to reboot"));
+            }
             Command::Update(order) => self.master.update(now_ns, order),
             Command::Wait(wait) => self.set(
                 context,
@@ -300,11 +303,12 @@ impl CanMaster {
     }
 
     fn set(&mut self, context: &mut Context<'_>, settings: Settings) {
+        let hardware = context.hardware;
         let bytes = settings.encode();
         if self.change(context, |catalogue| catalogue.set_node_settings(bytes)) {
             self.apply(settings);
+            self.show_settings(hardware);
         } else {
-            let hardware = context.hardware;
             hardware.say(format_args!("error: the array does not keep it; try again"));
         }
     }
