@@ -19,7 +19,7 @@ pub const ROM_BYTES: u64 = 64 << 10;
 pub const NODE_ROM_BYTES: u64 = 32 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 14] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 15] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -58,6 +58,7 @@ pub const BUILT_IN_RIGS: [(&str, &str); 14] = [
     ("nodes-alone", include_str!("../../rigs/nodes-alone.toml")),
     ("nodes-pair", include_str!("../../rigs/nodes-pair.toml")),
     ("library", include_str!("../../rigs/library.toml")),
+    ("nodes-few", include_str!("../../rigs/nodes-few.toml")),
 ];
 
 /// The names of the rigs that come with the bench.
