@@ -20,7 +20,7 @@ use crate::sweep::case_folder;
 /// Then plays it again for each of them, with the power cut there, in each shape: the operation is
 /// lost, torn, or done though nobody was told. After a cut the power comes back, and within 120 s of
 /// virtual time every board that has power must be operational, no acknowledged write lost and no
-/// invariant broken. The scenario's own expectations are not asked: its story ends at the cut.
+/// invariant broken; nodes of the CAN bus must run an image of their type again, where somebody serves them. The scenario's own expectations are not asked: its story ends at the cut.
 ///
 /// The report says "exhaustive" only if every case was played. A cut that never fired is a failure. Of
 /// a case that failed flash and volume are left as files, and the command that repeats it is told.
@@ -33,6 +33,9 @@ pub(super) struct Sweep {
     /// Cuts in one case; with 2 the second falls into the recovery from the first
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3))]
     depth: u32,
+    /// Cut at every frame on the CAN bus instead, the power of one board after another
+    #[arg(long)]
+    frames: bool,
     /// Real time after which the rest is left out, e.g. 5min
     #[arg(long, value_name = "SPAN")]
     budget: Option<Span>,
@@ -61,6 +64,8 @@ Examples:
                                        the third eighth
   arraybench sweep story.toml --junit sweep.xml --json sweep.jsonl
                                        what a CI job wants
+  arraybench sweep nodes-cold-start --frames --budget 10min
+                                       each board loses its power at each frame on the CAN bus
   arraybench sweep story.toml --case A.flash0:program:40:torn
                                        one case again, alone";
 
@@ -81,9 +86,14 @@ impl Sweep {
             );
             return Err(CliError::Usage(what));
         }
+        if self.frames && scenario.rig.can.segments.is_empty() {
+            let what = format!("rig {} has no CAN bus to have frames on", scenario.rig.name);
+            return Err(CliError::Usage(what));
+        }
         let bench = bench(&self.play.engines()?)?;
         let plan = SweepPlan {
             scenario,
+            frames: self.frames,
             depth: self.depth,
             budget: self.budget.map(|span| Duration::from_nanos(span.0.0)),
             shard: self.shard,
@@ -175,6 +185,7 @@ fn records(plan: &SweepPlan, report: &SweepReport, wall_ms: u64) -> Vec<Line> {
 fn repeat(plan: &SweepPlan, cuts: &[PlannedCut]) -> String {
     let path = plan.scenario.path.display();
     match cuts {
+        [] if plan.frames => format!("arraybench sweep {path} --frames --depth {}", plan.depth),
         [] => format!("arraybench sweep {path} --depth {}", plan.depth),
         cuts => format!("arraybench sweep {path} {}", case(cuts)),
     }
@@ -237,6 +248,7 @@ mod tests {
         };
         let plan = SweepPlan {
             scenario: Scenario::parse(&file, Path::new("s.toml")).unwrap(),
+            frames: false,
             depth: 2,
             budget: None,
             shard: Shard::ALL,

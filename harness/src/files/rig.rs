@@ -19,7 +19,7 @@ pub const ROM_BYTES: u64 = 64 << 10;
 pub const NODE_ROM_BYTES: u64 = 32 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 17] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 18] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -64,6 +64,7 @@ pub const BUILT_IN_RIGS: [(&str, &str); 17] = [
     ),
     ("nodes-sets", include_str!("../../rigs/nodes-sets.toml")),
     ("library", include_str!("../../rigs/library.toml")),
+    ("nodes-few", include_str!("../../rigs/nodes-few.toml")),
 ];
 
 /// The names of the rigs that come with the bench.

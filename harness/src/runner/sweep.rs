@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use devices::power::{OperationKind, Shape};
+use emulator::rig::Unit;
 
 use crate::scenario::{DeviceRef, Scenario};
 
@@ -12,6 +13,8 @@ use crate::scenario::{DeviceRef, Scenario};
 pub struct SweepPlan {
     /// The story to play.
     pub scenario: Scenario,
+    /// Cut at frames on the CAN bus, one board after another, and not at operations.
+    pub frames: bool,
     /// Cuts in one case: the second falls into the recovery from the first.
     pub depth: u32,
     /// Real time after which cases are sampled no more; nothing: all of them.
@@ -26,7 +29,7 @@ pub struct SweepPlan {
     pub keep: PathBuf,
 }
 
-/// One cut of a case: written `A.flash0:program:40:torn`.
+/// One cut of a case: written `A.flash0:program:40:torn`, or `can.5:can-frame:40:torn:node-3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlannedCut {
     /// Where the operation is.
@@ -37,6 +40,8 @@ pub struct PlannedCut {
     pub nth: u32,
     /// What becomes of it.
     pub shape: Shape,
+    /// Whose power is lost; nothing: that of the board, or where the shelf is concerned of all.
+    pub victim: Option<Unit>,
 }
 
 /// Part `index` of `count`: written `2/8`, counted from 1.
@@ -116,11 +121,12 @@ const SHAPES: [(&str, Shape); 3] = [
     ("torn", Shape::Torn),
     ("done", Shape::Done),
 ];
-const OPERATIONS: [OperationKind; 4] = [
+const OPERATIONS: [OperationKind; 5] = [
     OperationKind::Program,
     OperationKind::Erase,
     OperationKind::MemberWrite,
     OperationKind::Flush,
+    OperationKind::CanFrame,
 ];
 
 impl fmt::Display for PlannedCut {
@@ -133,7 +139,8 @@ impl fmt::Display for PlannedCut {
             self.device,
             self.operation.as_str(),
             self.nth
-        )
+        )?;
+        self.victim.map_or(Ok(()), |victim| write!(f, ":{victim}"))
     }
 }
 
@@ -154,10 +161,25 @@ impl FromStr for PlannedCut {
                     let word = parts.next()?;
                     SHAPES.iter().find(|(known, _)| *known == word)?.1
                 },
+                victim: match parts.next() {
+                    Some(word) => Some(victim(word)?),
+                    None => None,
+                },
             };
             parts.next().is_none().then_some(cut)
         };
         parse().ok_or_else(|| format!("`{text}` is no cut; write e.g. A.flash0:program:40:torn"))
+    }
+}
+
+/// Reads what [`Unit`] is shown as.
+fn victim(text: &str) -> Option<Unit> {
+    match text.strip_prefix("node-") {
+        Some(number) => {
+            let number: u16 = number.parse().ok()?;
+            number.checked_sub(1).map(Unit::Node)
+        }
+        None => text.parse().ok(),
     }
 }
 
@@ -172,6 +194,8 @@ mod tests {
             "B.flash:erase:1:lost",
             "shelf.disk2:member-write:7:done",
             "shelf:flush:1:torn",
+            "can.5:can-frame:40:torn:node-3",
+            "can.0:can-frame:1:torn:A",
         ] {
             assert_eq!(text.parse::<PlannedCut>().unwrap().to_string(), text);
         }
@@ -180,6 +204,8 @@ mod tests {
             "A.flash0",
             "A.flash0:program:0:torn",
             "A.flash0:program:1:torn:",
+            "can.5:can-frame:40:torn:node-0",
+            "can.5:can-frame:40:torn:node-3:",
             "Q.flash0:erase:1:torn",
         ] {
             assert!(text.parse::<PlannedCut>().is_err(), "{text}");

@@ -138,6 +138,11 @@ impl Stage {
         &self.seen.node_views
     }
 
+    /// What the rig calls a node.
+    pub fn node_name(&self, node: usize) -> String {
+        self.seen.name(Source::Node(node))
+    }
+
     /// Persistent operations so far.
     pub fn operations(&self) -> &OperationCounts {
         &self.seen.operations

@@ -12,6 +12,10 @@ pub struct NodeView {
     pub state: NodeState,
     /// Version of the image that runs.
     pub version: Option<String>,
+    /// The image that runs says that it is of the type which the boot ROM said the node has.
+    pub is_own_image: bool,
+    /// What the boot ROM said the node is.
+    kind: Option<String>,
 }
 
 /// How far a node came.
@@ -28,6 +32,19 @@ pub enum NodeState {
     Minimal,
     /// It runs its image.
     Operational,
+}
+
+impl NodeState {
+    /// The word used in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeState::Down => "down",
+            NodeState::Error => "error",
+            NodeState::Booting => "booting",
+            NodeState::Minimal => "minimal",
+            NodeState::Operational => "operational",
+        }
+    }
 }
 
 impl NodeView {
@@ -51,15 +68,20 @@ impl NodeView {
     pub(super) fn stop(&mut self, state: NodeState) {
         self.state = state;
         self.version = None;
+        self.is_own_image = false;
     }
 
     fn trace(&mut self, trace: &str) {
         let (name, rest) = words(trace);
         match name {
-            "minimally-operational" => self.stop(NodeState::Minimal),
+            "minimally-operational" => {
+                self.stop(NodeState::Minimal);
+                self.kind = word(rest, "type").map(str::to_owned);
+            }
             "operational" => {
                 self.state = NodeState::Operational;
                 self.version = word(rest, "version").map(str::to_owned);
+                self.is_own_image = self.kind.as_deref() == word(rest, "type");
             }
             "self-test-failed" | "post-failed" => self.stop(NodeState::Error),
             "reboot-ordered" | "bus-failed" => self.stop(NodeState::Booting),
@@ -86,6 +108,7 @@ mod tests {
                 kind,
             });
             assert_eq!((view.state, view.version.as_deref()), (state, version));
+            assert_eq!(view.is_own_image, state == NodeState::Operational);
         };
         let trace = |text: &str| EventKind::Device(DeviceEvent::Trace(text.to_owned()));
         let booted = || EventKind::Booted {

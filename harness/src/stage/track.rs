@@ -43,7 +43,7 @@ impl Stage {
     }
 
     fn exits(&self) -> u64 {
-        let boards = self.array.boards().iter();
+        let boards = self.array.boards().iter().chain(self.array.nodes());
         boards.map(|board| board.counters().exits).sum()
     }
 

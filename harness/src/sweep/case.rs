@@ -1,8 +1,11 @@
 //! One case: a cut, the return of power, and what must come of it.
 //!
-//! Whatever the cut left behind, every board that has power must be operational again within
+//! Whatever the cut left behind, every board that has power must be operational again, every node with an image of
+//! its type and of a version that nodes ran without the cut (where nobody serves them: with its boot ROM), within
 //! [`PATIENCE`], no acknowledged write may be lost, and no invariant may be broken on the way. Deeper
 //! cases cut again while the array recovers.
+
+use std::collections::BTreeSet;
 
 use devices::power::mix;
 use devices::time::Nanos;
@@ -13,7 +16,7 @@ use super::keep::keep_media;
 use super::list::{Listed, Planned, Silence, Start, cuts};
 use crate::play::{PlayError, Player};
 use crate::runner::{PlannedCut, SweepFailure, SweepPlan};
-use crate::stage::{SavedStage, State, Waited, Waypoint};
+use crate::stage::{NodeState, NodeView, SavedStage, Stage, State, Waited, Waypoint};
 
 /// Virtual time an array may take to come back.
 const PATIENCE: Nanos = Nanos::from_secs(120);
@@ -98,7 +101,7 @@ impl Judge<'_> {
                 stage.restore(recovery.after_cut)?;
                 let cut = stage.array.arm(case.point);
                 stage.stop_at_cut(Some(cut));
-                recover(&mut self.player, recovery.lost)?;
+                recover(&mut self.player, recovery.lost, &self.listed.node_versions)?;
                 Ok(self.fired(cut))
             }
             (Start::Action(step), None) => {
@@ -134,7 +137,7 @@ impl Judge<'_> {
             None
         };
         let lost = path.last().map_or(PowerDomain::CHASSIS, |l| l.point.domain);
-        let problems = recover(&mut self.player, lost)?;
+        let problems = recover(&mut self.player, lost, &self.listed.node_versions)?;
         let waypoints = self.player.stage_mut().take_track();
         if only.is_none() && counts {
             self.judged.played += 1;
@@ -154,7 +157,8 @@ impl Judge<'_> {
         };
         let ended = self.player.stage().operations().clone();
         let seed = self.plan.scenario.seed;
-        let inner = cuts((&began, &ended), &waypoints, 0, 0, seed);
+        let places = &self.listed.places;
+        let inner = cuts((&began, &ended), &waypoints, (0, 0), places, seed);
         for (number, case) in inner.iter().enumerate() {
             let wanted = match only {
                 Some(only) => case.cut == *only,
@@ -182,17 +186,22 @@ impl Judge<'_> {
 }
 
 /// Gives power back and waits until everything stands; what is wrong then.
-fn recover(player: &mut Player<'_>, lost: PowerDomain) -> Result<Vec<String>, PlayError> {
+fn recover(
+    player: &mut Player<'_>,
+    lost: PowerDomain,
+    node_versions: &BTreeSet<String>,
+) -> Result<Vec<String>, PlayError> {
     let stage = player.stage_mut();
     stage.array.power_on(lost);
     let deadline = stage.array.now() + PATIENCE;
     let waited = stage.run_until(deadline, |stage| {
         let boards = stage.array.boards().iter().zip(stage.views());
-        boards.enumerate().all(|(slot, (board, view))| {
+        let stand = boards.enumerate().all(|(slot, (board, view))| {
             let slot = u32::try_from(slot).unwrap_or(u32::MAX);
             let held = stage.array.shared().midplane.lines(slot).held;
             !board.powered() || held || view.state == State::Operational
-        })
+        });
+        stand && failed_nodes(stage, node_versions).next().is_none()
     })?;
     if waited == Waited::Cut {
         return Ok(Vec::new());
@@ -211,6 +220,8 @@ fn recover(player: &mut Player<'_>, lost: PowerDomain) -> Result<Vec<String>, Pl
         .map(|broken| format!("invariant {} broken: {}", broken.rule.as_str(), broken.what));
     let mut problems: Vec<String> = rules.collect();
     problems.extend(unread);
+    let stage = player.stage();
+    problems.extend(failed_nodes(stage, node_versions).map(|node| describe_node(stage, node)));
     problems.extend(
         player
             .stage()
@@ -221,4 +232,40 @@ fn recover(player: &mut Player<'_>, lost: PowerDomain) -> Result<Vec<String>, Pl
     );
     problems.dedup();
     Ok(problems)
+}
+
+/// Whether a node stands as it should: with an image of its own where anybody serves nodes.
+fn stands(view: &NodeView, versions: &BTreeSet<String>) -> bool {
+    match view.state {
+        NodeState::Operational => {
+            let version = view.version.as_ref();
+            view.is_own_image && version.is_some_and(|version| versions.contains(version))
+        }
+        NodeState::Minimal => versions.is_empty(),
+        NodeState::Down | NodeState::Error | NodeState::Booting => false,
+    }
+}
+
+/// The nodes with power that do not stand, by number.
+fn failed_nodes<'s>(
+    stage: &'s Stage,
+    versions: &'s BTreeSet<String>,
+) -> impl Iterator<Item = usize> + 's {
+    let nodes = stage.array.nodes().iter().zip(stage.node_views());
+    let failed = nodes
+        .enumerate()
+        .filter(|(_, (node, view))| node.powered() && !stands(view, versions));
+    failed.map(|(index, _)| index)
+}
+
+/// What a node that does not stand is.
+fn describe_node(stage: &Stage, index: usize) -> String {
+    let view = stage.node_views().get(index).cloned().unwrap_or_default();
+    let version = view.version.as_deref().unwrap_or("none");
+    let other = match view.state {
+        NodeState::Operational if !view.is_own_image => " of another type",
+        _ => "",
+    };
+    let (name, state) = (stage.node_name(index), view.state.as_str());
+    format!("{name} is {state}, image {version}{other}")
 }

@@ -1,9 +1,11 @@
 //! Every persistent operation of a scenario, and where to start from to reach it.
 
-use devices::power::Shape;
+use std::collections::BTreeSet;
+
+use devices::power::{OperationKind, Shape};
 use emulator::array::{CutPoint, PowerDomain, Source};
 use emulator::engine::EngineChoice;
-use emulator::rig::Slot;
+use emulator::rig::{Slot, Unit};
 
 use crate::play::{Kept, PlayError, Player};
 use crate::report::{Line, Sink, SinkError};
@@ -32,9 +34,21 @@ pub(super) enum Start {
     Action(usize),
 }
 
-/// What a scenario does to its media.
+/// What to cut at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Places {
+    /// At each persistent operation, in each shape.
+    Operations,
+    /// At each frame on the CAN bus, the power of each of these boards. A frame keeps nothing: one shape is enough.
+    Frames(Vec<Unit>),
+}
+
+/// What a scenario does to its media, or on the CAN bus.
 pub(super) struct Listed {
     pub(super) operations: u64,
+    pub(super) places: Places,
+    /// The versions that nodes ran in the story without a cut: none where nobody serves them.
+    pub(super) node_versions: BTreeSet<String>,
     pub(super) cases: Vec<Planned>,
     /// The player before each step.
     pub(super) before: Vec<Kept>,
@@ -52,10 +66,24 @@ impl Sink for Silence {
 }
 
 /// Plays the scenario once.
-pub(super) fn list(scenario: &Scenario, engine: &EngineChoice) -> Result<Listed, PlayError> {
+pub(super) fn list(
+    scenario: &Scenario,
+    engine: &EngineChoice,
+    frames: bool,
+) -> Result<Listed, PlayError> {
     let mut player = Player::new(scenario, engine)?;
+    if frames {
+        let array = &mut player.stage_mut().array;
+        array.with_can(|can, _| can.tell_frames(true));
+    }
+    let places = match frames {
+        true => Places::Frames(boards(&player)),
+        false => Places::Operations,
+    };
     let mut listed = Listed {
         operations: 0,
+        places,
+        node_versions: BTreeSet::new(),
         cases: Vec::new(),
         before: Vec::new(),
         waypoints: Vec::new(),
@@ -69,25 +97,45 @@ pub(super) fn list(scenario: &Scenario, engine: &EngineChoice) -> Result<Listed,
         let way = player.stage_mut().take_track();
         let first = listed.waypoints.len();
         let ended = player.stage().operations();
-        let all = cuts((&began, ended), &way, first, step, scenario.seed);
+        let places = &listed.places;
+        let all = cuts((&began, ended), &way, (first, step), places, scenario.seed);
         listed.cases.extend(all);
         listed.waypoints.extend(way);
+        let nodes = player.stage().node_views().iter();
+        let versions = nodes.filter_map(|node| node.version.clone());
+        listed.node_versions.extend(versions);
         if !good {
             break;
         }
     }
-    let shapes = Shape::ALL.len() as u64;
-    listed.operations = listed.cases.len() as u64 / shapes;
+    let each = match &listed.places {
+        Places::Operations => Shape::ALL.len(),
+        Places::Frames(boards) => boards.len().max(1),
+    };
+    listed.operations = (listed.cases.len() / each) as u64;
     Ok(listed)
 }
 
-/// A cut in each shape at each operation of action number `action` and its waits: operation counts
+/// Every board that is there.
+fn boards(player: &Player<'_>) -> Vec<Unit> {
+    let array = &player.stage().array;
+    let there = |unit: &Unit| {
+        let board = array.board(Source::of(*unit));
+        board.is_some_and(|board| board.controller().is_some())
+    };
+    let slots = (0..).map_while(|slot| Slot::new(slot).ok());
+    let nodes = (0..).zip(array.nodes()).map(|(node, _)| Unit::Node(node));
+    let all = slots.map(Unit::Board).chain(nodes);
+    all.filter(there).collect()
+}
+
+/// The cuts at each of the `places` of action number `action` and its waits: operation counts
 /// before and after it, and the waypoints in it, which are numbered from `first`.
 pub(super) fn cuts(
     (began, ended): (&OperationCounts, &OperationCounts),
     way: &[Waypoint],
-    first: usize,
-    action: usize,
+    (first, action): (usize, usize),
+    places: &Places,
     seed: u64,
 ) -> Vec<Planned> {
     let mut all = Vec::new();
@@ -98,6 +146,7 @@ pub(super) fn cuts(
             origin: began,
             from,
             to,
+            places,
         };
         between.cuts(Start::Action(action), seed, all);
     };
@@ -107,6 +156,7 @@ pub(super) fn cuts(
             origin: &waypoint.began,
             from: &waypoint.began,
             to: &waypoint.ended,
+            places,
         };
         here.cuts(Start::Waypoint(first + nth), seed, &mut all);
         from = &waypoint.ended;
@@ -120,23 +170,26 @@ struct Between<'a> {
     origin: &'a OperationCounts,
     from: &'a OperationCounts,
     to: &'a OperationCounts,
+    places: &'a Places,
 }
 
 impl Between<'_> {
     fn cuts(&self, start: Start, seed: u64, all: &mut Vec<Planned>) {
         for (place, count) in self.to {
             let (source, unit, kind) = *place;
-            let (Some(device), Some(domain)) = (device(source, unit), domain(source)) else {
+            let Some(device) = device(source, unit) else {
                 continue;
             };
+            let ways = self.ways(source, kind);
             let at = |counts: &OperationCounts| counts.get(place).copied().unwrap_or(0);
             for total in at(self.from) + 1..=*count {
-                for shape in Shape::ALL {
+                for (shape, domain, victim) in ways.iter().copied() {
                     let cut = PlannedCut {
                         device,
                         operation: kind,
                         nth: u32::try_from(total).unwrap_or(u32::MAX),
                         shape,
+                        victim,
                     };
                     let point = CutPoint {
                         domain,
@@ -155,6 +208,24 @@ impl Between<'_> {
     }
 }
 
+impl Between<'_> {
+    /// How the power is cut at an operation: the shape it is left in, what loses power, and what is said of that.
+    fn ways(&self, source: Source, kind: OperationKind) -> Vec<(Shape, PowerDomain, Option<Unit>)> {
+        match (self.places, kind) {
+            (Places::Frames(boards), OperationKind::CanFrame) => {
+                let way = |board| (Shape::Torn, PowerDomain::of(&[board]), Some(board));
+                boards.iter().copied().map(way).collect()
+            }
+            (Places::Frames(_), _) | (Places::Operations, OperationKind::CanFrame) => Vec::new(),
+            (Places::Operations, _) => {
+                let ways =
+                    domain(source).map(|domain| Shape::ALL.map(|shape| (shape, domain, None)));
+                ways.into_iter().flatten().collect()
+            }
+        }
+    }
+}
+
 fn device(source: Source, unit: u32) -> Option<DeviceRef> {
     match source {
         Source::Board(slot) => {
@@ -165,8 +236,11 @@ fn device(source: Source, unit: u32) -> Option<DeviceRef> {
             })
         }
         Source::Shelf => Some(DeviceRef::Shelf { member: Some(unit) }),
+        Source::Can => Some(DeviceRef::Can {
+            sender: Some(u16::try_from(unit).ok()?),
+        }),
         // A node stores nothing.
-        Source::Node(_) | Source::Can | Source::Network | Source::Chassis => None,
+        Source::Node(_) | Source::Network | Source::Chassis => None,
     }
 }
 
@@ -189,7 +263,7 @@ mod tests {
     fn from_every_waypoint_the_story_goes_on_as_it_did() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/live-upgrade.toml");
         let scenario = Scenario::load(&path).unwrap();
-        let listed = list(&scenario, &EngineChoice::Kvm).unwrap();
+        let listed = list(&scenario, &EngineChoice::Kvm, false).unwrap();
         assert!(
             listed.waypoints.len() > scenario.steps.len(),
             "some within waits"
@@ -202,5 +276,16 @@ mod tests {
             stage.run_until(waypoint.ends, |_| false).unwrap();
             assert_eq!(*stage.operations(), waypoint.ended);
         }
+    }
+    #[test]
+    fn every_frame_is_there_once_for_each_board() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/nodes-without-master.toml");
+        let scenario = Scenario::load(&path).unwrap();
+        let listed = list(&scenario, &EngineChoice::Kvm, true).unwrap();
+        assert_eq!(listed.operations, 11);
+        let all: BTreeSet<PlannedCut> = listed.cases.iter().map(|case| case.cut).collect();
+        assert_eq!((listed.cases.len(), all.len()), (55, 55));
+        assert!(listed.node_versions.is_empty(), "nobody serves them");
     }
 }

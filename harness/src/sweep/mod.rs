@@ -3,8 +3,9 @@
 //! The scenario is played once, with many checkpoints on the way, and every page program, erase,
 //! member-disk write and flush is listed (`list.rs`). A case is one of them in one shape: the array is
 //! brought back to the last checkpoint before it, runs on to that operation and loses power there — a
-//! flash operation takes its board down, a shelf operation the whole chassis. Then power returns and
-//! the array must come back by itself (`case.rs`).
+//! flash operation takes its board down, a shelf operation the whole chassis. Or a case is a frame on the CAN bus
+//! and one of the boards, which loses its power there. Then power returns and the array must come back by itself
+//! (`case.rs`).
 
 mod case;
 mod keep;
@@ -22,6 +23,7 @@ use self::list::{Listed, Planned, list};
 use crate::play::{PlayError, Player};
 use crate::report::{Line, Record, Sink};
 use crate::runner::{BenchError, SweepFailure, SweepPlan, SweepReport};
+use devices::power::OperationKind;
 use emulator::engine::EngineChoice;
 
 /// Failures after which a sweep stops: the rest would say the same.
@@ -46,7 +48,10 @@ pub fn run(
         return Err(BenchError::NoEngine { what });
     }
     let begin = Instant::now();
-    let mut listed = list(&plan.scenario, engine)?;
+    // A single case says itself what it is.
+    let first = plan.only.first();
+    let frames = plan.frames || first.is_some_and(|cut| cut.operation == OperationKind::CanFrame);
+    let mut listed = list(&plan.scenario, engine, frames)?;
     let mut nth = 0;
     listed.cases.retain(|case| {
         nth += 1;
