@@ -5,15 +5,20 @@ use runtime::board_control::BoardControl;
 use runtime::can::{self, CanController};
 use runtime::{DeviceError, number};
 
-/// While frames come, they are taken this often and not one by one. The controller keeps 128 of them, which
-/// take at least 12 ms; and it is half of what a master waits after a start.
+/// While frames come, they are taken this often and not one by one. It is half of what a master waits after a
+/// start.
 pub const PACE_NS: u64 = 10_000_000;
+/// While they come so fast that the 64 that the controller keeps besides its queue could be too few.
+const FAST_PACE_NS: u64 = PACE_NS / 2;
+/// As many frames at a time are fast ones.
+const FAST: u32 = 32;
 
 /// A node's CAN controller.
 #[derive(Debug)]
 pub struct Bus {
     can: CanController,
-    busy: bool,
+    /// Frames since the last wait.
+    frames: u32,
 }
 
 impl Bus {
@@ -24,7 +29,7 @@ impl Bus {
     pub fn open(control: &BoardControl) -> Result<Bus, DeviceError> {
         Ok(Bus {
             can: CanController::open(control, number::CAN)?,
-            busy: false,
+            frames: 0,
         })
     }
 
@@ -40,7 +45,8 @@ impl Bus {
         Ok(())
     }
 
-    /// Sleeps until `deadline_ns` or until there are frames: at once after silence, else every [`PACE_NS`].
+    /// Sleeps until `deadline_ns` or until there are frames: at once after silence, else every [`PACE_NS`] or
+    /// sooner.
     /// All that were received by then are to be [taken](Bus::receive) next.
     ///
     /// # Errors
@@ -51,12 +57,13 @@ impl Bus {
         }
         // An answer to a transmission that nobody took would end every wait.
         self.can.room()?;
-        let (any, deadline_ns) = if self.busy {
-            (0, deadline_ns.min(control.now_ns().saturating_add(PACE_NS)))
-        } else {
-            (self.can.mask(), deadline_ns)
+        let (any, pace_ns) = match self.frames {
+            0 => (self.can.mask(), u64::MAX),
+            1..FAST => (0, PACE_NS),
+            FAST.. => (0, FAST_PACE_NS),
         };
-        self.busy = false;
+        let deadline_ns = deadline_ns.min(control.now_ns().saturating_add(pace_ns));
+        self.frames = 0;
         let deadline = (deadline_ns != u64::MAX).then_some(deadline_ns);
         control.wait(any, 0, deadline)?;
         Ok(())
@@ -68,7 +75,7 @@ impl Bus {
     /// The controller failed.
     pub fn receive(&mut self) -> Result<Option<can::Frame>, DeviceError> {
         let frame = self.can.receive()?;
-        self.busy |= frame.is_some();
+        self.frames += u32::from(frame.is_some());
         Ok(frame)
     }
 }

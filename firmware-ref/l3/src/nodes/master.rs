@@ -21,8 +21,9 @@ use crate::hardware::Hardware;
 use crate::publish::SYSTEM_AREA_LOCK;
 use crate::source::look;
 
-/// Frames that may wait for the bus: enough for the time from one wake-up to the next.
-const TRANSMIT_QUEUE: u8 = 32;
+/// Frames of a broadcast that may wait for the bus. The controller's queue has 32 places: some are left for
+/// heartbeats and commands.
+const TRANSMIT_QUEUE: u8 = 28;
 /// In an update, how long a set may take to come back. Nodes test themselves and ask at once.
 const SET_TIMEOUT_NS: u64 = 20_000_000_000;
 
@@ -227,7 +228,9 @@ impl CanMaster {
         while let Some(frame) = bus.can.receive()? {
             self.master.frame(now_ns, frame.id(), frame.data());
         }
-        let owns = chassis.role() == Some(Role::Master);
+        // On its way out it has given the lock up, but not its role.
+        let is_operational = chassis.cluster().is_operational(hardware.slot());
+        let owns = is_operational && chassis.role() == Some(Role::Master);
         self.is_stale |= chassis.take_catalogue_news() || (owns && !self.master.is_active());
         if self.is_stale && !self.master.is_broadcasting() {
             self.refresh(context);
