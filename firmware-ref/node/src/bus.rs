@@ -1,9 +1,9 @@
 //! The bus as a node's programs use it.
 
 use distribution::Frame;
+use runtime::DeviceError;
 use runtime::board_control::BoardControl;
 use runtime::can::{self, CanController};
-use runtime::{DeviceError, number};
 
 /// While frames come, they are taken this often and not one by one. The controller keeps 128 of them, which
 /// take at least 12 ms; and it is half of what a master waits after a start.
@@ -11,21 +11,15 @@ pub const PACE_NS: u64 = 10_000_000;
 
 /// A node's CAN controller.
 #[derive(Debug)]
-pub struct Bus {
-    can: CanController,
+pub struct Bus<'a> {
+    can: &'a CanController,
     busy: bool,
 }
 
-impl Bus {
-    /// Takes part in the bus.
-    ///
-    /// # Errors
-    /// There is no controller, or it does not start.
-    pub fn open(control: &BoardControl) -> Result<Bus, DeviceError> {
-        Ok(Bus {
-            can: CanController::open(control, number::CAN)?,
-            busy: false,
-        })
+impl Bus<'_> {
+    /// The bus that `can` takes part in.
+    pub fn of(can: &CanController) -> Bus<'_> {
+        Bus { can, busy: false }
     }
 
     /// Sends a frame as soon as the bus lets it. One that there is no room for is lost: nobody
@@ -34,9 +28,7 @@ impl Bus {
     /// # Errors
     /// The controller failed.
     pub fn send(&self, frame: &Frame) -> Result<(), DeviceError> {
-        if let Some(frame) = can::Frame::new(frame.identifier(), frame.payload()) {
-            let _no_room = !self.can.send(&frame)?;
-        }
+        let _no_room = !self.can.send_data(frame.identifier(), frame.payload())?;
         Ok(())
     }
 
@@ -62,13 +54,13 @@ impl Bus {
         Ok(())
     }
 
-    /// The next frame that was received.
+    /// Puts the next frame that was received into `frame`; whether there was one.
     ///
     /// # Errors
     /// The controller failed.
-    pub fn receive(&mut self) -> Result<Option<can::Frame>, DeviceError> {
-        let frame = self.can.receive()?;
-        self.busy |= frame.is_some();
-        Ok(frame)
+    pub fn receive(&mut self, frame: &mut can::Frame) -> Result<bool, DeviceError> {
+        let received = self.can.receive_into(frame)?;
+        self.busy |= received;
+        Ok(received)
     }
 }
