@@ -15,7 +15,7 @@ use crate::sources::Program;
 /// and by that of a node).
 const ROM_END: u64 = 0x10_0000;
 const ROM_BYTES: usize = 0x1_0000;
-const NODE_ROM_BYTES: usize = 0x8000;
+const NODE_ROM_BYTES: usize = 0x4000;
 const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Sections that the linker script makes of a level's parts (VC7).
@@ -29,6 +29,17 @@ const COMPONENTS: [(&str, ComponentKind); 4] = [
 /// Image files are padded to whole erase sectors, as vendors do. So a change of a few instructions
 /// changes no image's length, and with it no instant of a boot that reads every byte.
 const SECTOR_BYTES: usize = 4096;
+
+/// The sectors that images of a level have in the field. They keep them when their code gets smaller, for the same
+/// reason.
+fn least_sectors(program: &Program) -> usize {
+    match program.kind {
+        Kind::L2 => 19,
+        Kind::L3 if program.version.as_str().ends_with("-iscsi") => 57,
+        Kind::L3 => 44,
+        _ => 1,
+    }
+}
 
 /// What goes into the program.
 #[derive(Debug)]
@@ -68,7 +79,8 @@ fn level(
     body: &[u8],
 ) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut body = body.to_vec();
-    let length = (HEADER_SIZE + body.len()).next_multiple_of(SECTOR_BYTES) - HEADER_SIZE;
+    let sectors = (HEADER_SIZE + body.len()).div_ceil(SECTOR_BYTES);
+    let length = sectors.max(least_sectors(program)) * SECTOR_BYTES - HEADER_SIZE;
     // Zeros: behind the body lies what a program expects to be zero.
     body.resize(length, 0);
     let mut components = Vec::new();

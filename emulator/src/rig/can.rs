@@ -68,7 +68,7 @@ pub struct NodeGroup {
     pub set: u8,
     /// Their requests do not tell what they are.
     pub generic: bool,
-    /// The boot ROM: a build of the reference firmware, or the path of an image of at most 32 KiB.
+    /// The boot ROM: a build of the reference firmware, or the path of an image of at most 16 KiB.
     pub rom: String,
     /// Size of the RAM of each.
     pub ram_mib: u32,

@@ -96,14 +96,12 @@ impl Message<'_> {
     pub fn decode(identifier: u16, payload: &[u8]) -> Option<Message<'_>> {
         let [class, node] = identifier.to_be_bytes();
         if class == Class::Data as u8 {
-            return decode_data(node, payload);
+            return Broadcast::decode(node, payload).map(|broadcast| match broadcast {
+                Broadcast::Data(data) => Message::Data(data),
+                Broadcast::End(end) => Message::End(end),
+            });
         }
-        // What a short message lacks is zero here, and looked at nowhere: lengths are checked first.
-        let (length, mut bytes) = (payload.len(), [0; CLASSIC_MAX]);
-        for (place, byte) in bytes.iter_mut().zip(payload) {
-            *place = *byte;
-        }
-        let [a, b, c, d, e, f, g, h] = bytes;
+        let (length, [a, b, c, d, e, f, g, h]) = (payload.len(), whole(payload));
         let message = match class {
             0 if length >= 6 => Message::Heartbeat(Heartbeat {
                 node,
@@ -122,38 +120,8 @@ impl Message<'_> {
                     turn: f,
                 },
             }),
-            2 if length >= 6 => Message::Command(Command {
-                node,
-                order: match a {
-                    1 => Order::Reboot,
-                    2 => Order::Report,
-                    _ => return None,
-                },
-                scope: match b {
-                    0 => Scope::All,
-                    1 => Scope::Set(c),
-                    2 => Scope::Node(c),
-                    3 => Scope::Only(Module::from_number(c)?),
-                    _ => return None,
-                },
-                epoch: match d {
-                    0 => None,
-                    1 => Some(Epoch(u16::from_le_bytes([e, f]))),
-                    _ => return None,
-                },
-            }),
-            3 if length >= 8 => Message::Start(Start {
-                node,
-                number: (b < NUMBERS).then_some(b)?,
-                content: Content::from_number(a & !TO_NODE)?,
-                audience: if a & TO_NODE == 0 {
-                    Audience::Sets { first: c, last: d }
-                } else {
-                    Audience::Node(c)
-                },
-                epoch: Epoch(u16::from_le_bytes([e, f])),
-                blocks: u16::from_le_bytes([g, h]),
-            }),
+            2 => Message::Command(Command::decode(node, payload)?),
+            3 => Message::Start(Start::decode(node, payload)?),
             5 if length >= 5 => Message::Request(Request {
                 node,
                 module: match a {
@@ -192,26 +160,96 @@ impl Message<'_> {
     }
 }
 
-fn decode_data(node: u8, payload: &[u8]) -> Option<Message<'_>> {
-    let (header, bytes) = payload.split_first_chunk()?;
-    let header = u16::from_le_bytes(*header);
-    let [number, _] = (header >> 12).to_le_bytes();
-    if header & END != END {
-        let fragment = header & END;
-        return (!bytes.is_empty()).then_some(Message::Data(Data {
+/// What a short message lacks is zero here, and looked at nowhere: lengths are checked as well.
+fn whole(payload: &[u8]) -> [u8; CLASSIC_MAX] {
+    let mut bytes = [0; CLASSIC_MAX];
+    for (place, byte) in bytes.iter_mut().zip(payload) {
+        *place = *byte;
+    }
+    bytes
+}
+
+// Apart from the others: they are all that a boot ROM listens to.
+impl Command {
+    /// What a frame of its class, sent by `node`, says.
+    pub(crate) fn decode(node: u8, payload: &[u8]) -> Option<Command> {
+        let &[order, scope, which, by, e0, e1, ..] = payload else {
+            return None;
+        };
+        Some(Command {
+            node,
+            order: match order {
+                1 => Order::Reboot,
+                2 => Order::Report,
+                _ => return None,
+            },
+            scope: match scope {
+                0 => Scope::All,
+                1 => Scope::Set(which),
+                2 => Scope::Node(which),
+                3 => Scope::Only(Module::from_number(which)?),
+                _ => return None,
+            },
+            epoch: match by {
+                0 => None,
+                1 => Some(Epoch(u16::from_le_bytes([e0, e1]))),
+                _ => return None,
+            },
+        })
+    }
+}
+
+impl Start {
+    /// What a frame of its class, sent by `node`, says.
+    pub(crate) fn decode(node: u8, payload: &[u8]) -> Option<Start> {
+        let &[content, number, first, last, e0, e1, b0, b1, ..] = payload else {
+            return None;
+        };
+        Some(Start {
+            node,
+            number: (number < NUMBERS).then_some(number)?,
+            content: Content::from_number(content & !TO_NODE)?,
+            audience: if content & TO_NODE == 0 {
+                Audience::Sets { first, last }
+            } else {
+                Audience::Node(first)
+            },
+            epoch: Epoch(u16::from_le_bytes([e0, e1])),
+            blocks: u16::from_le_bytes([b0, b1]),
+        })
+    }
+}
+
+/// What is sent with the identifier of data.
+pub(crate) enum Broadcast<'a> {
+    Data(Data<'a>),
+    End(End),
+}
+
+impl Broadcast<'_> {
+    /// What a frame of its class, sent by `node`, says.
+    pub(crate) fn decode(node: u8, payload: &[u8]) -> Option<Broadcast<'_>> {
+        let (&[h0, h1], bytes) = payload.split_first_chunk()?;
+        let header = u16::from_le_bytes([h0, h1]);
+        let (number, fragment) = (h1 >> 4, header & END);
+        if fragment != END {
+            return (!bytes.is_empty()).then_some(Broadcast::Data(Data {
+                node,
+                number,
+                fragment,
+                bytes,
+            }));
+        }
+        let &[e0, e1, c0, c1, c2, c3, ..] = bytes else {
+            return None;
+        };
+        Some(Broadcast::End(End {
             node,
             number,
-            fragment,
-            bytes,
-        }));
+            epoch: Epoch(u16::from_le_bytes([e0, e1])),
+            crc: u32::from_le_bytes([c0, c1, c2, c3]),
+        }))
     }
-    let (epoch, bytes) = bytes.split_first_chunk()?;
-    Some(Message::End(End {
-        node,
-        number,
-        epoch: Epoch(u16::from_le_bytes(*epoch)),
-        crc: u32::from_le_bytes(*bytes.first_chunk()?),
-    }))
 }
 
 fn data_header(number: u8, fragment: u16) -> [u8; DATA_HEADER] {

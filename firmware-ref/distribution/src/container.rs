@@ -85,10 +85,11 @@ impl Defect {
     }
 }
 
-/// A checked table of contents.
+/// A table of contents, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contents {
-    parts: [Option<Part>; PARTS_MAX],
+pub struct Contents<'a> {
+    /// The entries.
+    entries: &'a [[u8; PART]],
     /// Bytes of the whole container.
     pub total: u32,
 }
@@ -110,9 +111,9 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes))
 }
 
-impl Contents {
+impl Contents<'_> {
     /// Reads the table that `bytes` begin with; what follows it may be missing.
-    pub fn parse(bytes: &[u8]) -> Result<Contents, Defect> {
+    pub fn parse(bytes: &[u8]) -> Result<Contents<'_>, Defect> {
         let header = bytes.first_chunk().ok_or(Defect::Truncated)?;
         let length = table_length(header)?;
         let total = word(header, 8).ok_or(Defect::Truncated)?;
@@ -125,30 +126,26 @@ impl Contents {
         if !in_blocks {
             return Err(Defect::Oversized);
         }
-        let mut contents = Contents {
-            parts: [None; PARTS_MAX],
-            total,
-        };
-        let entries = table.get(HEADER..).unwrap_or_default().chunks_exact(PART);
+        let (entries, _) = table.get(HEADER..).unwrap_or_default().as_chunks();
         let mut free = u32::try_from(length).unwrap_or(u32::MAX);
+        let mut seen = 0;
         for (index, entry) in (0u8..).zip(entries) {
             let part = parse_part(entry).ok_or(Defect::Part(index))?;
             let end = part.offset.checked_add(part.length);
             let fits = part.offset >= free && end.is_some_and(|end| end <= total);
-            let known = contents.parts().any(|other| other.content == part.content);
-            if !fits || known || part.entry >= part.length {
+            // Contents are numbered from 0 to 7.
+            let content = 1u8 << part.content.number();
+            if !fits || seen & content != 0 || part.entry >= part.length {
                 return Err(Defect::Part(index));
             }
             free = end.unwrap_or(u32::MAX);
-            if let Some(place) = contents.parts.get_mut(usize::from(index)) {
-                *place = Some(part);
-            }
+            seen |= content;
         }
-        Ok(contents)
+        Ok(Contents { entries, total })
     }
 
     /// Reads the table and checks every part: what a master does with an image that it is given.
-    pub fn check(bytes: &[u8]) -> Result<Contents, Defect> {
+    pub fn check(bytes: &[u8]) -> Result<Contents<'_>, Defect> {
         let contents = Contents::parse(bytes)?;
         if u32::try_from(bytes.len()) != Ok(contents.total) {
             return Err(Defect::Truncated);
@@ -166,30 +163,33 @@ impl Contents {
     }
 
     /// The parts, in their order.
-    pub fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.parts.iter().flatten()
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.entries.iter().filter_map(parse_part)
     }
 
     /// The part for `module` (steps 343, 345): its own, or the common one (CD35).
-    pub fn select(&self, module: Module) -> Option<&Part> {
-        let own = self
-            .parts()
-            .find(|part| part.content == Content::Only(module));
-        own.or_else(|| self.parts().find(|part| part.content.may_suit(module)))
+    pub fn select(&self, module: Module) -> Option<Part> {
+        let entry = |content: Content| {
+            let mut entries = self.entries.iter();
+            entries.find(|entry| content.may_suit(module) && entry[0] == content.number())
+        };
+        let entry = entry(Content::Only(module)).or_else(|| entry(Content::All));
+        parse_part(entry?)
     }
 }
 
-fn parse_part(entry: &[u8]) -> Option<Part> {
-    let &[content, zero0, zero1, zero2, v0, v1, v2, v3] = entry.first_chunk()?;
+fn parse_part(entry: &[u8; PART]) -> Option<Part> {
+    let (&[content, zero0, zero1, zero2, v0, v1, v2, v3], words) = entry.split_first_chunk()?;
+    let [offset, length, entry, crc] = *words.as_chunks().0.first_chunk()?;
     let content = Content::from_number(content).filter(|it| *it != Content::Combined)?;
-    let length = word(entry, 12)?;
+    let length = u32::from_le_bytes(length);
     ([zero0, zero1, zero2] == [0; 3] && length != 0).then_some(Part {
         content,
         version: VersionTag::from_bytes([v0, v1, v2, v3]),
-        offset: word(entry, 8)?,
+        offset: u32::from_le_bytes(offset),
         length,
-        entry: word(entry, 16)?,
-        crc: word(entry, 20)?,
+        entry: u32::from_le_bytes(entry),
+        crc: u32::from_le_bytes(crc),
     })
 }
 

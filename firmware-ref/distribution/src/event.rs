@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use words::{Line, Words};
+
 use crate::configuration::Edition;
 use crate::container::Defect;
 use crate::epoch::Epoch;
@@ -93,50 +95,59 @@ pub enum NodeEvent {
     },
 }
 
-impl fmt::Display for NodeEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Words for NodeEvent {
+    fn say(&self, line: &mut Line) {
         match self {
-            NodeEvent::SelfTestFailed => f.write_str("self-test-failed"),
+            NodeEvent::SelfTestFailed => line.put("self-test-failed"),
             NodeEvent::MinimallyOperational { module, set } => {
-                let module = module.as_str();
-                write!(f, "minimally-operational type={module} set={set}")
+                line.put_field("minimally-operational type=", module.as_str());
+                line.put_count(" set=", (*set).into());
             }
             NodeEvent::ImageRequested {
                 module,
                 reason,
                 attempt,
             } => {
-                let module = module.map_or("any", Module::as_str);
-                let reason = reason.as_str();
-                write!(
-                    f,
-                    "image-requested type={module} reason={reason} attempt={attempt}"
-                )
+                line.put_field(
+                    "image-requested type=",
+                    module.map_or("any", Module::as_str),
+                );
+                line.put_field(" reason=", reason.as_str());
+                line.put_count(" attempt=", (*attempt).into());
             }
             NodeEvent::BroadcastDropped { cause } => {
-                write!(f, "broadcast-dropped cause={}", cause.as_str())
+                line.put_field("broadcast-dropped cause=", cause.as_str());
             }
             NodeEvent::ImageLoaded {
                 content,
                 version,
                 length,
             } => {
-                let content = content.as_str();
-                write!(
-                    f,
-                    "image-loaded content={content} version={version} bytes={length}"
-                )
+                line.put_field("image-loaded content=", content.as_str());
+                line.put(" version=");
+                version.say(line);
+                line.put_count(" bytes=", *length);
             }
             NodeEvent::Operational {
                 module,
                 version,
                 set,
             } => {
-                let module = module.as_str();
-                write!(f, "operational type={module} version={version} set={set}")
+                line.put_field("operational type=", module.as_str());
+                line.put(" version=");
+                version.say(line);
+                line.put_count(" set=", (*set).into());
             }
-            NodeEvent::RebootOrdered { by } => write!(f, "reboot-ordered by={by}"),
+            NodeEvent::RebootOrdered { by } => {
+                line.put_count("reboot-ordered by=", (*by).into());
+            }
         }
+    }
+}
+
+impl fmt::Display for NodeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        words::display(self, f)
     }
 }
 

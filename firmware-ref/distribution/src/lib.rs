@@ -40,6 +40,7 @@ pub mod receiver;
 pub mod running;
 mod sender;
 mod serving;
+mod sum;
 pub mod update;
 pub mod window;
 
@@ -54,6 +55,7 @@ pub use module::{Content, Identity, Module, VersionTag};
 pub use node::{Memory, NodeAction};
 pub use receiver::Receiver;
 pub use running::Running;
+pub use sum::{Crc32, Digest};
 pub use update::{Order, RebootBy, Rollout};
 pub use window::{Timing, Wait};
 
@@ -81,6 +83,5 @@ pub const REPORT_NS: u64 = 300_000_000;
 /// Set of the masters, which are no members of any set that is updated.
 pub const MASTER_SET: u8 = 255;
 
-/// CRC-32 as in IEEE 802.3, over tables of contents, parts and whole broadcasts. Its table is 1 KiB, and a
-/// boot ROM has no room for a second one.
-pub static CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 as in IEEE 802.3, over tables of contents, parts and whole broadcasts.
+pub const CRC32: Crc32 = Crc32;

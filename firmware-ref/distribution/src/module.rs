@@ -3,6 +3,7 @@
 use core::fmt;
 
 use image::Version;
+use words::{Line, Words};
 
 use crate::MASTER_SET;
 
@@ -224,13 +225,21 @@ impl From<&Version> for VersionTag {
     }
 }
 
+impl Words for VersionTag {
+    fn say(&self, line: &mut Line) {
+        line.put_number(self.major.into());
+        line.put(".");
+        line.put_number(self.minor.into());
+        if self.build != 0 {
+            line.put("-#");
+            line.put_hexadecimal(self.build);
+        }
+    }
+}
+
 impl fmt::Display for VersionTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)?;
-        if self.build != 0 {
-            write!(f, "-#{:04x}", self.build)?;
-        }
-        Ok(())
+        words::display(self, f)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a node's programs have in common, and how its part is picked from what passes.
 
-use crate::container::{Contents, HEADER, Part, table_length};
+use crate::container::{Contents, Defect, Part};
 use crate::event::{Dropped, NodeEvent};
 use crate::frame::Frame;
 use crate::module::{Identity, VersionTag};
@@ -59,14 +59,11 @@ pub(crate) fn select(
     identity: &Identity,
     capacity: u32,
 ) -> Result<Option<Part>, Dropped> {
-    let Some(header) = known.first_chunk::<HEADER>() else {
-        return Ok(None);
+    let contents = match Contents::parse(known) {
+        Ok(contents) => contents,
+        Err(Defect::Truncated) => return Ok(None),
+        Err(_) => return Err(Dropped::Damaged),
     };
-    let length = table_length(header).map_err(|_| Dropped::Damaged)?;
-    if known.len() < length {
-        return Ok(None);
-    }
-    let contents = Contents::parse(known).map_err(|_| Dropped::Damaged)?;
     if contents.total != total {
         return Err(Dropped::Damaged);
     }
@@ -74,7 +71,7 @@ pub(crate) fn select(
     if part.length > capacity {
         return Err(Dropped::TooLarge);
     }
-    Ok(Some(*part))
+    Ok(Some(part))
 }
 
 /// Stores what of `bytes`, which are from `position` on, belongs to `part`.

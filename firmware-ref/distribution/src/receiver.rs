@@ -15,16 +15,17 @@ use core::fmt;
 
 use heapless::Deque;
 
+use crate::codec::Broadcast;
 use crate::container::{Part, TABLE_MAX};
 use crate::epoch::Newest;
 use crate::event::{Dropped, NodeEvent};
 use crate::message::{
-    BLOCK, Class, Classes, Command, Data, End, FRAGMENTS, Message, NodeState, Order, Reason,
-    Request, Start, Status,
+    BLOCK, Class, Classes, Command, Data, End, FRAGMENTS, NodeState, Order, Reason, Request, Start,
+    Status,
 };
 use crate::module::{Identity, VersionTag};
 use crate::node::{Memory, NodeAction, select, store};
-use crate::{CRC32, DAMAGE_RETRY_NS, Epoch, REQUEST_RETRY_NS, SILENCE_NS};
+use crate::{CRC32, DAMAGE_RETRY_NS, Digest, Epoch, REQUEST_RETRY_NS, SILENCE_NS};
 
 /// Most actions that one input can cause, twice over.
 const ACTIONS_MAX: usize = 8;
@@ -40,9 +41,8 @@ struct Reception {
     total: u32,
     position: u32,
     next_fragment: u16,
-    sum: crc::Digest<'static, u32>,
+    sum: Digest,
     part: Option<Part>,
-    silent_ns: u64,
 }
 
 impl fmt::Debug for Reception {
@@ -68,7 +68,8 @@ pub struct Receiver {
     identity: Identity,
     tells_type: bool,
     state: State,
-    ask_ns: u64,
+    /// When it asks; while it receives, when it has waited long enough.
+    due_ns: u64,
     reason: Reason,
     attempt: u8,
     newest: Newest,
@@ -84,7 +85,7 @@ impl Receiver {
             identity,
             tells_type,
             state: State::Testing,
-            ask_ns: u64::MAX,
+            due_ns: u64::MAX,
             reason: Reason::Booted,
             attempt: 0,
             newest: Newest::default(),
@@ -118,11 +119,7 @@ impl Receiver {
 
     /// When [`Receiver::tick`] has something to do.
     pub fn deadline_ns(&self) -> u64 {
-        match &self.state {
-            State::Waiting => self.ask_ns,
-            State::Receiving(reception) => reception.silent_ns,
-            State::Testing | State::Failed | State::Loaded => u64::MAX,
-        }
+        self.due_ns
     }
 
     /// The frames it needs.
@@ -137,17 +134,19 @@ impl Receiver {
 
     /// Time has passed, and every frame received by now was handed over.
     pub fn tick(&mut self, now_ns: u64) {
-        if now_ns < self.deadline_ns() {
+        if now_ns < self.due_ns {
             return;
         }
         match self.state {
-            State::Waiting => self.ask(now_ns),
             State::Receiving(_) => self.give_up(now_ns, Dropped::Silence),
+            State::Waiting => self.ask(now_ns),
             State::Testing | State::Failed | State::Loaded => {}
         }
     }
 
     /// A frame was received (step 336).
+    // A call, as what surrounds it has a large frame: in a boot ROM of 16 KiB that counts.
+    #[inline(never)]
     pub fn frame<M: Memory + ?Sized>(
         &mut self,
         now_ns: u64,
@@ -158,12 +157,22 @@ impl Receiver {
         if matches!(self.state, State::Testing | State::Loaded) {
             return;
         }
-        match Message::decode(identifier, payload) {
-            Some(Message::Command(command)) => self.command(now_ns, &command),
-            Some(Message::Start(start)) => self.start(now_ns, &start),
-            Some(Message::Data(data)) => self.data(now_ns, &data, memory),
-            Some(Message::End(end)) => self.end(now_ns, &end, memory),
-            _ => {}
+        // Not by way of `Message`, which knows more than there is room for in a ROM.
+        let [class, node] = identifier.to_be_bytes();
+        if class == Class::Command as u8 {
+            if let Some(command) = Command::decode(node, payload) {
+                self.command(now_ns, &command);
+            }
+        } else if class == Class::Start as u8 {
+            if let Some(start) = Start::decode(node, payload) {
+                self.start(now_ns, &start);
+            }
+        } else if class == Class::Data as u8 {
+            match Broadcast::decode(node, payload) {
+                Some(Broadcast::Data(data)) => self.data(now_ns, &data, memory),
+                Some(Broadcast::End(end)) => self.end(now_ns, &end, memory),
+                None => {}
+            }
         }
     }
 
@@ -224,8 +233,8 @@ impl Receiver {
             next_fragment: 0,
             sum: CRC32.digest(),
             part: None,
-            silent_ns: now_ns.saturating_add(SILENCE_NS),
         });
+        self.due_ns = now_ns.saturating_add(SILENCE_NS);
     }
 
     fn data<M: Memory + ?Sized>(&mut self, now_ns: u64, data: &Data<'_>, memory: &mut M) {
@@ -249,7 +258,7 @@ impl Receiver {
             return;
         }
         reception.next_fragment = (data.fragment + 1) % FRAGMENTS;
-        reception.silent_ns = now_ns.saturating_add(SILENCE_NS);
+        self.due_ns = now_ns.saturating_add(SILENCE_NS);
         let left = (reception.total - reception.position) as usize;
         let bytes = data.bytes.get(..left).unwrap_or(data.bytes);
         reception.sum.update(bytes);
@@ -284,7 +293,7 @@ impl Receiver {
         if reception.position != reception.total {
             return self.give_up(now_ns, Dropped::Missing);
         }
-        let (sum, part) = (reception.sum.clone().finalize(), reception.part);
+        let (sum, part) = (reception.sum.finalize(), reception.part);
         let Some(part) = part.filter(|_| sum == end.crc) else {
             return self.give_up(now_ns, Dropped::Damaged);
         };
@@ -293,6 +302,7 @@ impl Receiver {
             return self.give_up(now_ns, Dropped::Memory);
         }
         self.state = State::Loaded;
+        self.due_ns = u64::MAX;
         let version = part.version;
         self.trace(NodeEvent::ImageLoaded {
             content: part.content,
@@ -316,7 +326,7 @@ impl Receiver {
             _ => (Reason::Damaged, DAMAGE_RETRY_NS),
         };
         self.reason = reason;
-        self.ask_ns = self.later(now_ns, after_ns);
+        self.due_ns = self.later(now_ns, after_ns);
     }
 
     fn ask(&mut self, now_ns: u64) {
@@ -337,7 +347,7 @@ impl Receiver {
         self.trace(event);
         self.act(NodeAction::Send(request.encode()));
         self.reason = Reason::Unanswered;
-        self.ask_ns = self.later(now_ns, REQUEST_RETRY_NS);
+        self.due_ns = self.later(now_ns, REQUEST_RETRY_NS);
     }
 
     /// A time after `now_ns` at which few others do the same: different for all 256 nodes, and in

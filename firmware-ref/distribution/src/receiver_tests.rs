@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::container::{Image, write};
+use crate::message::Message;
 use crate::module::{Audience, Content, Module, Scope};
 
 const MS: u64 = 1_000_000;

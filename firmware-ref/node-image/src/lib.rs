@@ -15,7 +15,8 @@ use core::convert::Infallible;
 use distribution::{Content, Module, NodeAction, Running};
 use node::{Bus, Handover};
 use runtime::board_control::{BoardControl, ResetKind};
-use runtime::{DeviceError, can};
+use runtime::can::{self, CanController, Frame};
+use runtime::{DeviceError, number};
 
 use crate::picture::{Layout, Show};
 use crate::report::{REPORT_PERIOD_NS, Report};
@@ -123,17 +124,19 @@ fn serve(
     handover: &Handover,
     duty: &mut impl Duty,
 ) -> Result<Infallible, DeviceError> {
-    let mut bus = Bus::open(control)?;
+    let can = CanController::open(control, number::CAN)?;
+    let mut bus = Bus::of(&can);
     let identity = handover.identity;
     let mut running = Running::new(identity, handover.version);
     let begun_ns = control.now_ns();
     let (mut beats, mut report_ns) = (0u16, begun_ns.saturating_add(REPORT_PERIOD_NS));
     act(control, &bus, &mut running)?;
     duty.tick(control);
+    let mut frame = Frame::EMPTY;
     loop {
         bus.wait(control, report_ns.min(duty.deadline_ns()))?;
         let now_ns = control.now_ns();
-        while let Some(frame) = bus.receive()? {
+        while bus.receive(&mut frame)? {
             running.frame(now_ns, frame.id(), frame.data());
             act(control, &bus, &mut running)?;
             duty.frame(now_ns, &frame);

@@ -10,7 +10,8 @@ use core::convert::Infallible;
 use distribution::{Identity, NodeAction, Receiver};
 use node::{Bus, Handover};
 use runtime::board_control::{BoardControl, ResetKind};
-use runtime::{DeviceError, ram};
+use runtime::can::{CanController, Frame};
+use runtime::{DeviceError, number, ram};
 
 core::arch::global_asm!(
     // 1 MiB is all that a node has; one page of 2 MiB maps it.
@@ -19,46 +20,50 @@ core::arch::global_asm!(
     options(att_syntax)
 );
 
-runtime::entry!(node_rom);
+// Without `core::fmt`, which is too large for a ROM of 16 KiB.
+runtime::entry!(node_rom, runtime::entry::die_in_few_words);
 
 fn node_rom() -> ! {
-    let control = match BoardControl::open(0) {
+    let opened = BoardControl::open_without_flash(0);
+    // Used where it lies: a move is a hundred bytes of code.
+    let control = match &opened {
         Ok(control) => control,
         // Nobody to tell but the last-words port.
-        Err(error) => panic!("board control: {error}"),
+        Err(error) => runtime::entry::last_words("board control: ", error),
     };
     let reset = control.identity().reset_reason;
-    control.trace(format_args!("node-rom-started reset={reset}"));
-    let Err(error) = run(&control);
+    control.trace_words("node-rom-started reset=", &reset);
+    let Err(error) = run(control);
     // The next boot finds out whether it was a passing trouble: the self-test opens the controller.
-    control.trace(format_args!("bus-failed cause={error}"));
+    control.trace_words("bus-failed cause=", &error);
     control.reset(ResetKind::Cold)
 }
 
 /// From the self-test on, until the bus fails.
 fn run(control: &BoardControl) -> Result<Infallible, DeviceError> {
     let Some(identity) = node::identity(control.identity()) else {
-        control.trace(format_args!("post-failed unit=straps"));
+        control.trace_words("post-failed unit=", &"straps");
         control.park()
     };
     let memory = ram::node_image();
     let fault = self_test::first_fault(memory);
     if let Some(unit) = fault {
-        control.trace(format_args!("post-failed unit={unit}"));
+        control.trace_words("post-failed unit=", &unit);
     }
-    let bus = Bus::open(control);
-    if let Err(error) = bus {
-        control.trace(format_args!("post-failed unit=can cause={error}"));
+    let can = CanController::open(control, number::CAN);
+    if let Err(error) = &can {
+        control.trace_words("post-failed unit=can cause=", error);
     }
     let mut receiver = Receiver::new(identity, node::tells_type(control.identity()));
-    receiver.self_test(control.now_ns(), fault.is_none() && bus.is_ok());
-    let mut bus = bus.ok();
+    receiver.self_test(control.now_ns(), fault.is_none() && can.is_ok());
+    let mut bus = can.as_ref().ok().map(Bus::of);
     act(control, bus.as_ref(), &identity, &mut receiver)?;
+    let mut frame = Frame::EMPTY;
     loop {
         let Some(bus) = &mut bus else { control.park() };
         bus.wait(control, receiver.deadline_ns())?;
         let now_ns = control.now_ns();
-        while let Some(frame) = bus.receive()? {
+        while bus.receive(&mut frame)? {
             receiver.frame(now_ns, frame.id(), frame.data(), memory);
             act(control, Some(bus), &identity, &mut receiver)?;
         }
@@ -81,7 +86,7 @@ fn act(
                     bus.send(&frame)?;
                 }
             }
-            NodeAction::Trace(event) => control.trace(format_args!("{event}")),
+            NodeAction::Trace(event) => control.trace_words("", &event),
             NodeAction::Reboot => control.reset(ResetKind::Cold),
             NodeAction::Run { entry, version, .. } => {
                 // What was traced goes out before the image resets board control.

@@ -4,8 +4,8 @@ use distribution::CRC32;
 use runtime::ram;
 
 /// The ROM's alias; its last four bytes are the CRC-32 of all before them, put there by whoever packs it.
-const START: usize = 0xf_8000;
-const BYTES: usize = 0x8000;
+const START: usize = 0xf_c000;
+const BYTES: usize = 0x4000;
 
 /// The part that does not work. Overwrites the image's memory.
 pub(crate) fn first_fault(memory: &mut [u8]) -> Option<&'static str> {

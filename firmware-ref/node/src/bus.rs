@@ -1,9 +1,9 @@
 //! The bus as a node's programs use it.
 
 use distribution::Frame;
+use runtime::DeviceError;
 use runtime::board_control::BoardControl;
 use runtime::can::{self, CanController};
-use runtime::{DeviceError, number};
 
 /// While frames come, they are taken this often and not one by one. It is half of what a master waits after a
 /// start.
@@ -15,22 +15,16 @@ const FAST: u32 = 32;
 
 /// A node's CAN controller.
 #[derive(Debug)]
-pub struct Bus {
-    can: CanController,
+pub struct Bus<'a> {
+    can: &'a CanController,
     /// Frames since the last wait.
     frames: u32,
 }
 
-impl Bus {
-    /// Takes part in the bus.
-    ///
-    /// # Errors
-    /// There is no controller, or it does not start.
-    pub fn open(control: &BoardControl) -> Result<Bus, DeviceError> {
-        Ok(Bus {
-            can: CanController::open(control, number::CAN)?,
-            frames: 0,
-        })
+impl Bus<'_> {
+    /// The bus that `can` takes part in.
+    pub fn of(can: &CanController) -> Bus<'_> {
+        Bus { can, frames: 0 }
     }
 
     /// Sends a frame as soon as the bus lets it. One that there is no room for is lost: nobody
@@ -39,9 +33,7 @@ impl Bus {
     /// # Errors
     /// The controller failed.
     pub fn send(&self, frame: &Frame) -> Result<(), DeviceError> {
-        if let Some(frame) = can::Frame::new(frame.identifier(), frame.payload()) {
-            let _no_room = !self.can.send(&frame)?;
-        }
+        let _no_room = !self.can.send_data(frame.identifier(), frame.payload())?;
         Ok(())
     }
 
@@ -69,13 +61,13 @@ impl Bus {
         Ok(())
     }
 
-    /// The next frame that was received.
+    /// Puts the next frame that was received into `frame`; whether there was one.
     ///
     /// # Errors
     /// The controller failed.
-    pub fn receive(&mut self) -> Result<Option<can::Frame>, DeviceError> {
-        let frame = self.can.receive()?;
-        self.frames += u32::from(frame.is_some());
-        Ok(frame)
+    pub fn receive(&mut self, frame: &mut can::Frame) -> Result<bool, DeviceError> {
+        let received = self.can.receive_into(frame)?;
+        self.frames += u32::from(received);
+        Ok(received)
     }
 }

@@ -6,14 +6,14 @@ use core::ptr::NonNull;
 use crate::board_control::BoardControl;
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 use crate::slot::{Slot, kind};
 
 /// Bytes of a sector.
 pub const SECTOR_BYTES: usize = 512;
 
 /// Header, data, status.
-type Requests = Ring<64, 3>;
+const REQUESTS: Shape = Shape::new(64, 3);
 const HEADER_BYTES: usize = 16;
 const STATUS_AT: usize = 16;
 const PLACE_BYTES: usize = 32;
@@ -57,7 +57,7 @@ pub struct Disk {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Requests,
+    ring: Ring,
     memory: Buffer,
     broken: bool,
 }
@@ -69,8 +69,8 @@ impl Disk {
     /// It is not there or does not work as the standard says.
     pub fn open(slot: u8) -> Result<Disk, DeviceError> {
         let (mut slot, features) = Slot::open(slot, kind::BLOCK, F_RO | F_FLUSH)?;
-        let ring = Requests::new(&mut slot, 0)?;
-        let memory = Buffer::new(PLACE_BYTES * Requests::PLACES)?;
+        let ring = Ring::new(&mut slot, 0, REQUESTS)?;
+        let memory = Buffer::new(PLACE_BYTES * REQUESTS.places())?;
         slot.start();
         Ok(Disk {
             inner: RefCell::new(Inner {

@@ -3,21 +3,23 @@
 use core::cell::{Cell, RefCell};
 use core::fmt::{self, Write};
 
+use words::{LINE_BYTES, Line, Words};
+
 use crate::dma::{Buffer, SharedPage};
 use crate::error::DeviceError;
 use crate::handoff::Handoff;
 use crate::identity::Identity;
 use crate::pending;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 use crate::slot::{Slot, kind, number};
 
 pub use crate::pending::SlotMask;
 
 /// Two descriptors a request: sixteen fit, one kept for the WAIT that makes the board stop.
-type Requests = Ring<32, 2>;
+const REQUESTS: Shape = Shape::new(32, 2);
 
 /// Longest payload of a TRACE (board manual §5.3).
-pub const TRACE_BYTES: usize = 200;
+pub const TRACE_BYTES: usize = LINE_BYTES;
 
 const HEADER_BYTES: usize = 16;
 const RESPONSE_BYTES: usize = 24;
@@ -122,7 +124,7 @@ pub struct BoardControl {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Requests,
+    ring: Ring,
     memory: Buffer,
 }
 
@@ -141,12 +143,27 @@ impl BoardControl {
     /// # Errors
     /// The device is not there or does not work as the manual says.
     pub fn open(now_ns: u64) -> Result<BoardControl, DeviceError> {
+        let (slot, ring) = BoardControl::start()?;
+        Ok(BoardControl::of(slot, ring, now_ns, Identity::read))
+    }
+
+    /// The same on a board without flash, such as a node: its [`Identity`] tells neither banks nor serial number.
+    ///
+    /// # Errors
+    /// As [`BoardControl::open`].
+    pub fn open_without_flash(now_ns: u64) -> Result<BoardControl, DeviceError> {
+        let (slot, ring) = BoardControl::start()?;
+        let read = Identity::read_without_flash;
+        Ok(BoardControl::of(slot, ring, now_ns, read))
+    }
+
+    fn start() -> Result<(Slot, Ring), DeviceError> {
         let (mut slot, _) = Slot::open(number::BOARD_CONTROL, kind::BOARD_CONTROL, 0)?;
         SharedPage::BoardControlRing.clear();
-        let ring = Requests::set_up(&mut slot, 0, SharedPage::BoardControlRing.start())?;
+        let ring = Ring::set_up(&mut slot, 0, REQUESTS, SharedPage::BoardControlRing.start())?;
         ring.make_quiet();
         slot.start();
-        Ok(BoardControl::of(slot, ring, now_ns))
+        Ok((slot, ring))
     }
 
     /// Takes board control over from the level before, live; opens it where that is not possible.
@@ -157,20 +174,20 @@ impl BoardControl {
         let live = handoff
             .take_over(number::BOARD_CONTROL, kind::BOARD_CONTROL)
             .and_then(|slot| {
-                let ring = Requests::resume(&slot, 0, SharedPage::BoardControlRing.start())?;
+                let ring = Ring::resume(&slot, 0, REQUESTS, SharedPage::BoardControlRing.start())?;
                 Some((slot, ring))
             });
         match live {
             Some((slot, ring)) => {
                 ring.make_quiet();
-                Ok(BoardControl::of(slot, ring, handoff.now_ns))
+                Ok(BoardControl::of(slot, ring, handoff.now_ns, Identity::read))
             }
             None => BoardControl::open(handoff.now_ns),
         }
     }
 
-    fn of(slot: Slot, ring: Requests, now_ns: u64) -> BoardControl {
-        let identity = Identity::read(&slot);
+    fn of(slot: Slot, ring: Ring, now_ns: u64, read: fn(&Slot) -> Identity) -> BoardControl {
+        let identity = read(&slot);
         let now_ns = now_ns.max(identity.reset_time_ns);
         BoardControl {
             inner: RefCell::new(Inner {
@@ -204,12 +221,21 @@ impl BoardControl {
     /// What cannot be traced is lost, not fatal: a line longer than [`TRACE_BYTES`] is cut,
     /// characters outside printable ASCII become `?`.
     pub fn trace(&self, line: fmt::Arguments<'_>) {
-        let mut text = Line {
-            bytes: [0; TRACE_BYTES],
-            length: 0,
-        };
+        let mut text = Line::default();
         let _cut_short = text.write_fmt(line);
-        let payload = text.bytes.get(..text.length).unwrap_or(&[]);
+        self.trace_line(&text);
+    }
+
+    /// The same for a program that has no room for `core::fmt`: `name`, and what comes behind it.
+    pub fn trace_words(&self, name: &str, words: &dyn Words) {
+        let mut text = Line::default();
+        text.put(name);
+        words.say(&mut text);
+        self.trace_line(&text);
+    }
+
+    fn trace_line(&self, text: &Line) {
+        let payload = text.as_bytes();
         let arg = u32::try_from(payload.len()).unwrap_or(0);
         if !self.inner.borrow().has_room_beside_a_wait() {
             // The ring is full of traces: let the device take them, then go on.
@@ -436,27 +462,5 @@ impl Inner {
             arg: self.memory.u32(at + 4),
             value: self.memory.u64(at + 8),
         })
-    }
-}
-
-/// A trace line in the making: printable ASCII, cut at its length.
-#[derive(Debug)]
-struct Line {
-    bytes: [u8; TRACE_BYTES],
-    length: usize,
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            let printable = u8::try_from(character)
-                .ok()
-                .filter(|byte| (b' '..=b'~').contains(byte));
-            let byte = printable.unwrap_or(b'?');
-            let place = self.bytes.get_mut(self.length).ok_or(fmt::Error)?;
-            *place = byte;
-            self.length += 1;
-        }
-        Ok(())
     }
 }

@@ -6,14 +6,14 @@ use core::fmt::{self, Write};
 use crate::board_control::{BoardControl, SlotMask};
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 use crate::slot::{Slot, kind};
 
 /// Longest input line kept; the rest of a longer one is dropped.
 pub const LINE_BYTES: usize = 160;
 
 /// One buffer a request.
-type Buffers = Ring<8, 1>;
+const BUFFERS: Shape = Shape::new(8, 1);
 const PLACE_BYTES: usize = 512;
 
 /// One line an operator typed.
@@ -62,9 +62,9 @@ pub struct Console {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    receive: Buffers,
+    receive: Ring,
     receive_memory: Buffer,
-    transmit: Buffers,
+    transmit: Ring,
     transmit_memory: Buffer,
     line: InputLine,
     /// A received buffer that is not consumed yet: place, next byte, end.
@@ -79,16 +79,16 @@ impl Console {
     pub fn open(slot: u8) -> Result<Console, DeviceError> {
         let (mut slot, _) = Slot::open(slot, kind::CONSOLE, 0)?;
         let mut inner = Inner {
-            receive: Buffers::new(&mut slot, 0)?,
-            receive_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
-            transmit: Buffers::new_quiet(&mut slot, 1)?,
-            transmit_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
+            receive: Ring::new(&mut slot, 0, BUFFERS)?,
+            receive_memory: Buffer::new(PLACE_BYTES * BUFFERS.places())?,
+            transmit: Ring::new_quiet(&mut slot, 1, BUFFERS)?,
+            transmit_memory: Buffer::new(PLACE_BYTES * BUFFERS.places())?,
             line: InputLine::EMPTY,
             unread: None,
             slot,
         };
         inner.slot.start();
-        for place in 0..Buffers::PLACES {
+        for place in 0..BUFFERS.places() {
             inner.lend(place)?;
         }
         Ok(Console {

@@ -62,6 +62,8 @@ impl Buffer {
     }
 
     /// Copies `from` to `offset`; what does not fit is left out. Returns how much did.
+    // A call: inlined everywhere it would not fit a node's boot ROM.
+    #[inline(never)]
     pub fn write(&mut self, offset: usize, from: &[u8]) -> usize {
         let n = from.len().min(self.length.saturating_sub(offset));
         if n > 0 {

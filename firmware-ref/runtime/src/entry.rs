@@ -1,7 +1,9 @@
 //! How a level begins and how it dies.
 
-use core::fmt::{self, Write};
+use core::fmt::Write;
 use core::panic::PanicInfo;
+
+use words::{Line, Words};
 
 /// Transmit register of the 16550 (board manual §2).
 const LAST_WORDS_PORT: u16 = 0x3f8;
@@ -13,9 +15,14 @@ const LAST_WORDS_BYTES: usize = 160;
 ///
 /// The level before jumps to the image's first byte at CPL 3 with paging as the ROM set it up; no
 /// register means anything.
+///
+/// Another handler of panics may be named behind it: [`die_in_few_words`].
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
+        $crate::entry!($main, $crate::entry::die);
+    };
+    ($main:path, $die:path) => {
         // The linker scripts place .entry first and define the symbols; all lie below 4 GiB. In an
         // image that runs where it was loaded there is no data to copy.
         core::arch::global_asm!(
@@ -49,7 +56,7 @@ macro_rules! entry {
         #[cfg(panic = "abort")]
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-            $crate::entry::die(info)
+            $die(info)
         }
     };
 }
@@ -57,41 +64,47 @@ macro_rules! entry {
 /// Says why on the last-words port, then crashes: an undefined instruction without an IDT is a
 /// triple fault, which the board reports with registers.
 pub fn die(info: &PanicInfo<'_>) -> ! {
-    let mut words = LastWords {
-        left: LAST_WORDS_BYTES,
-    };
+    let mut line = Line::default();
+    // What does not fit is left out.
     let _cut_short = match info.location() {
-        Some(at) => write!(words, "panic {}:{} ", at.file(), at.line()),
-        None => write!(words, "panic "),
+        Some(at) => write!(line, "panic {}:{} ", at.file(), at.line()),
+        None => write!(line, "panic "),
     };
-    let _cut_short = write!(words, "{}", info.message());
-    words.put(b'\n');
-    // SAFETY: does not return; that is its purpose.
-    unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
+    let _cut_short = write!(line, "{}", info.message());
+    crash(&line)
 }
 
-struct LastWords {
-    left: usize,
+/// The same for a program that has no room for `core::fmt`: where, and not what.
+pub fn die_in_few_words(info: &PanicInfo<'_>) -> ! {
+    let mut line = Line::default();
+    line.put("panic ");
+    if let Some(at) = info.location() {
+        line.put(at.file());
+        line.put(":");
+        line.put_number(at.line());
+    }
+    crash(&line)
 }
 
-impl LastWords {
-    fn put(&mut self, byte: u8) {
+/// Says `what`, and why, on the last-words port, then crashes.
+pub fn last_words(what: &str, why: &dyn Words) -> ! {
+    let mut line = Line::default();
+    line.put(what);
+    why.say(&mut line);
+    crash(&line)
+}
+
+fn crash(line: &Line) -> ! {
+    let words = line.as_bytes().iter().take(LAST_WORDS_BYTES);
+    for byte in words.chain(b"\n") {
         // SAFETY: the port belongs to nothing else, and IOPL is 3 (reset path).
         unsafe {
-            core::arch::asm!("out dx, al", in("dx") LAST_WORDS_PORT, in("al") byte,
+            core::arch::asm!("out dx, al", in("dx") LAST_WORDS_PORT, in("al") *byte,
                 options(nomem, nostack, preserves_flags));
         }
     }
-}
-
-impl Write for LastWords {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
-            self.put(byte);
-        }
-        Ok(())
-    }
+    // SAFETY: does not return; that is its purpose.
+    unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
 }
 
 /// Jumps to the image at `entry`, for good.

@@ -1,5 +1,7 @@
 use core::fmt;
 
+use words::{Line, Words};
+
 /// Why a device cannot be used. Nothing a device answers makes a driver panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceError {
@@ -32,20 +34,30 @@ pub enum DeviceError {
     BadRequest,
 }
 
+impl Words for DeviceError {
+    fn say(&self, line: &mut Line) {
+        let (text, number) = match self {
+            DeviceError::Absent => ("absent", None),
+            DeviceError::WrongKind { found } => ("wrong-kind-", Some(found)),
+            DeviceError::UnknownTransport => ("unknown-transport", None),
+            DeviceError::FeaturesRefused => ("features-refused", None),
+            DeviceError::QueueTooSmall => ("queue-too-small", None),
+            DeviceError::OutOfMemory => ("out-of-memory", None),
+            DeviceError::QueueFull => ("queue-full", None),
+            DeviceError::Broken => ("broken", None),
+            DeviceError::Refused { status } => ("refused-", Some(status)),
+            DeviceError::BadRequest => ("bad-request", None),
+        };
+        line.put(text);
+        if let Some(number) = number {
+            line.put_number(*number);
+        }
+    }
+}
+
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeviceError::Absent => f.write_str("absent"),
-            DeviceError::WrongKind { found } => write!(f, "wrong-kind-{found}"),
-            DeviceError::UnknownTransport => f.write_str("unknown-transport"),
-            DeviceError::FeaturesRefused => f.write_str("features-refused"),
-            DeviceError::QueueTooSmall => f.write_str("queue-too-small"),
-            DeviceError::OutOfMemory => f.write_str("out-of-memory"),
-            DeviceError::QueueFull => f.write_str("queue-full"),
-            DeviceError::Broken => f.write_str("broken"),
-            DeviceError::Refused { status } => write!(f, "refused-{status}"),
-            DeviceError::BadRequest => f.write_str("bad-request"),
-        }
+        words::display(self, f)
     }
 }
 

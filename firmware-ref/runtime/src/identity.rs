@@ -1,5 +1,7 @@
 use core::fmt;
 
+use words::{Line, Words};
+
 use crate::slot::Slot;
 
 /// Most banks a bank table may have here.
@@ -39,17 +41,26 @@ impl ResetReason {
     }
 }
 
+impl Words for ResetReason {
+    fn say(&self, line: &mut Line) {
+        match self {
+            ResetReason::PowerOn => line.put("power-on"),
+            ResetReason::Cold => line.put("cold-reset"),
+            ResetReason::Warm => line.put("warm-reset"),
+            ResetReason::Watchdog => line.put("watchdog"),
+            ResetReason::Crash => line.put("crash"),
+            ResetReason::Released => line.put("released"),
+            ResetReason::Other(number) => {
+                line.put("unknown-");
+                line.put_number(*number);
+            }
+        }
+    }
+}
+
 impl fmt::Display for ResetReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResetReason::PowerOn => f.write_str("power-on"),
-            ResetReason::Cold => f.write_str("cold-reset"),
-            ResetReason::Warm => f.write_str("warm-reset"),
-            ResetReason::Watchdog => f.write_str("watchdog"),
-            ResetReason::Crash => f.write_str("crash"),
-            ResetReason::Released => f.write_str("released"),
-            ResetReason::Other(number) => write!(f, "unknown-{number}"),
-        }
+        words::display(self, f)
     }
 }
 
@@ -217,31 +228,36 @@ pub struct Identity {
 
 impl Identity {
     pub(crate) fn read(slot: &Slot) -> Identity {
-        let mut serial = [0; 16];
-        slot.config_bytes(0x10, &mut serial);
+        let mut identity = Identity::read_without_flash(slot);
+        slot.config_bytes(0x10, &mut identity.serial);
         let mut key = [0; 32];
         slot.config_bytes(0x40, &mut key);
-        let mut banks = [None; MAX_BANKS];
+        identity.signing_key = (key != [0; 32]).then_some(key);
         let count = usize::try_from(slot.config_u32(0x2c)).unwrap_or(MAX_BANKS);
-        for (n, place) in banks.iter_mut().take(count).enumerate() {
+        for (n, place) in identity.banks.iter_mut().take(count).enumerate() {
             let mut entry = [0; 16];
             slot.config_bytes(0x60 + 16 * n, &mut entry);
             *place = BankPlace::decode(&entry);
         }
+        identity
+    }
+
+    /// The same for a board without flash, of which nobody asks the serial number either: no banks, no key.
+    pub(crate) fn read_without_flash(slot: &Slot) -> Identity {
         let small = |offset| u8::try_from(slot.config_u32(offset)).unwrap_or(u8::MAX);
         Identity {
             abi: slot.config_u32(0x00),
             slot: small(0x04),
             slots: small(0x08),
             ram_mib: slot.config_u32(0x0c),
-            serial,
+            serial: [0; 16],
             reset_reason: ResetReason::from_number(slot.config_u32(0x20)),
             boots: slot.config_u32(0x24),
             straps: Straps(slot.config_u32(0x28)),
             reset_time_ns: slot.config_u64(0x30),
             reset_calendar_s: slot.config_u64(0x38),
-            signing_key: (key != [0; 32]).then_some(key),
-            banks,
+            signing_key: None,
+            banks: [None; MAX_BANKS],
         }
     }
 

@@ -3,7 +3,8 @@
 //! call of themselves.
 
 core::arch::global_asm!(
-    ".text",
+    // A section each, so that a program keeps only those that it calls.
+    ".section .text.memcpy, \"ax\"",
     ".global memcpy",
     ".type memcpy, @function",
     "memcpy:",
@@ -13,6 +14,7 @@ core::arch::global_asm!(
     "ret",
     ".size memcpy, . - memcpy",
     //
+    ".section .text.memmove, \"ax\"",
     ".global memmove",
     ".type memmove, @function",
     "memmove:",
@@ -34,6 +36,7 @@ core::arch::global_asm!(
     "ret",
     ".size memmove, . - memmove",
     //
+    ".section .text.memset, \"ax\"",
     ".global memset",
     ".type memset, @function",
     "memset:",
@@ -45,6 +48,7 @@ core::arch::global_asm!(
     "ret",
     ".size memset, . - memset",
     //
+    ".section .text.memcmp, \"ax\"",
     ".global bcmp",
     ".global memcmp",
     ".type bcmp, @function",
@@ -81,5 +85,6 @@ core::arch::global_asm!(
     "7:",
     "ret",
     ".size memcmp, . - memcmp",
+    ".text",
     options(att_syntax)
 );

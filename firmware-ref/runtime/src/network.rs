@@ -5,14 +5,14 @@ use core::cell::RefCell;
 use crate::board_control::{BoardControl, SlotMask};
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 use crate::slot::{Slot, kind};
 
 /// Longest frame: 9000 bytes after the Ethernet header (board manual §8).
 pub const FRAME_BYTES: usize = 9014;
 
 /// One buffer a request.
-type Buffers = Ring<8, 1>;
+const BUFFERS: Shape = Shape::new(8, 1);
 /// struct virtio_net_hdr with num_buffers (§5.1.6). All zero when sent: no offloads.
 const HEADER_BYTES: usize = 12;
 const PLACE_BYTES: usize = 9216;
@@ -36,9 +36,9 @@ pub struct Port {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    receive: Buffers,
+    receive: Ring,
     receive_memory: Buffer,
-    transmit: Buffers,
+    transmit: Ring,
     transmit_memory: Buffer,
 }
 
@@ -50,14 +50,14 @@ impl Port {
     pub fn open(slot: u8) -> Result<Port, DeviceError> {
         let (mut slot, features) = Slot::open(slot, kind::NETWORK, F_MTU | F_MAC | F_STATUS)?;
         let mut inner = Inner {
-            receive: Buffers::new(&mut slot, 0)?,
-            receive_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
-            transmit: Buffers::new_quiet(&mut slot, 1)?,
-            transmit_memory: Buffer::new(PLACE_BYTES * Buffers::PLACES)?,
+            receive: Ring::new(&mut slot, 0, BUFFERS)?,
+            receive_memory: Buffer::new(PLACE_BYTES * BUFFERS.places())?,
+            transmit: Ring::new_quiet(&mut slot, 1, BUFFERS)?,
+            transmit_memory: Buffer::new(PLACE_BYTES * BUFFERS.places())?,
             slot,
         };
         inner.slot.start();
-        for place in 0..Buffers::PLACES {
+        for place in 0..BUFFERS.places() {
             inner.lend(place)?;
         }
         let mut mac = [0; 6];

@@ -13,7 +13,7 @@ use embedded_graphics_core::primitives::Rectangle;
 
 use crate::dma::Buffer;
 use crate::error::DeviceError;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 use crate::slot::{Slot, kind};
 
 /// Pixels across.
@@ -25,7 +25,7 @@ const PIXEL_BYTES: usize = 4;
 const FRAME_BYTES: usize = WIDTH as usize * HEIGHT as usize * PIXEL_BYTES;
 
 /// Request, response.
-type Control = Ring<16, 2>;
+const CONTROL: Shape = Shape::new(16, 2);
 /// Requests in the order they are sent; the last two make a new picture visible.
 const REQUESTS: usize = 5;
 const REQUEST_BYTES: usize = 64;
@@ -52,7 +52,7 @@ pub struct Panel {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Control,
+    ring: Ring,
     memory: Buffer,
     frame: Buffer,
     set_up: bool,
@@ -67,7 +67,7 @@ impl Panel {
     pub fn open(slot: u8) -> Result<Panel, DeviceError> {
         let (mut slot, _) = Slot::open(slot, kind::GPU, 0)?;
         // The cursor queue stays unused.
-        let ring = Control::new_quiet(&mut slot, 0)?;
+        let ring = Ring::new_quiet(&mut slot, 0, CONTROL)?;
         let memory = Buffer::new(PLACE_BYTES * REQUESTS)?;
         let frame = Buffer::new(FRAME_BYTES)?;
         slot.start();

@@ -22,17 +22,20 @@ struct Watched {
     taken: AtomicU16,
 }
 
-static WATCHED: [[Watched; QUEUES]; SLOTS as usize] = [const {
-    [const {
-        Watched {
-            used_index: AtomicUsize::new(0),
-            taken: AtomicU16::new(0),
-        }
-    }; QUEUES]
-}; SLOTS as usize];
+/// Queue by queue, those of a slot together.
+static WATCHED: [Watched; SLOTS as usize * QUEUES] = [const {
+    Watched {
+        used_index: AtomicUsize::new(0),
+        taken: AtomicU16::new(0),
+    }
+}; SLOTS as usize * QUEUES];
 
 fn watched(slot: u8, queue: u16) -> Option<&'static Watched> {
-    WATCHED.get(usize::from(slot))?.get(usize::from(queue))
+    let queue = usize::from(queue);
+    if queue >= QUEUES {
+        return None;
+    }
+    WATCHED.get(usize::from(slot) * QUEUES + queue)
 }
 
 /// Queue `queue` has its used ring at `used_ring`, and `taken` answers of it are taken.
@@ -69,7 +72,7 @@ pub(crate) fn taken(slot: u8, queue: u16) {
 /// Those of `mask` whose queues hold answers not yet taken.
 pub(crate) fn among(mask: SlotMask) -> SlotMask {
     let mut found = 0;
-    for (slot, queues) in WATCHED.iter().enumerate() {
+    for (slot, queues) in WATCHED.as_chunks::<QUEUES>().0.iter().enumerate() {
         let bit = 1 << slot;
         if mask & bit != 0 && queues.iter().any(holds_answers) {
             found |= bit;

@@ -28,41 +28,89 @@ const USED_F_NO_NOTIFY: u16 = 1;
 /// Memory for any ring here; one page.
 pub(crate) const RING_BYTES: usize = 4096;
 
-/// A virtqueue of `SIZE` descriptors for requests of at most `PIECES` buffers. Trusts nothing that
-/// a device writes into the used ring.
+/// How many descriptors a queue has, and how many buffers a request of it at most. No parameter of a type: one code for
+/// all queues is smaller, and a node's boot ROM has four of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    size: u16,
+    pieces: u16,
+    places: u16,
+}
+
+impl Shape {
+    /// `size` descriptors for requests of `pieces` buffers.
+    pub(crate) const fn new(size: u16, pieces: u16) -> Shape {
+        let places = size / pieces;
+        let shape = Shape {
+            size,
+            pieces,
+            places,
+        };
+        assert!(size.is_power_of_two() && shape.places() <= Busy::BITS as usize);
+        assert!(shape.used_at() + RING_AT + USED_BYTES * shape.size() + 2 <= RING_BYTES);
+        shape
+    }
+
+    /// Requests there is room for.
+    pub(crate) const fn places(self) -> usize {
+        self.places as usize
+    }
+
+    const fn size(self) -> usize {
+        self.size as usize
+    }
+
+    const fn pieces(self) -> usize {
+        self.pieces as usize
+    }
+
+    const fn available_at(self) -> usize {
+        DESCRIPTOR_BYTES * self.size()
+    }
+
+    const fn used_at(self) -> usize {
+        // The available ring ends with used_event; the used ring is aligned to 4.
+        (self.available_at() + RING_AT + 2 * self.size() + 2 + 3) & !3
+    }
+
+    /// Where entry `counter` of a ring of entries is, counted from its first. Sizes are powers of two.
+    fn entry(self, counter: u16) -> usize {
+        usize::from(counter & (self.size - 1))
+    }
+}
+
+/// A bit for each place.
+type Busy = u64;
+
+/// A virtqueue. Trusts nothing that a device writes into the used ring.
 #[derive(Debug)]
-pub(crate) struct Ring<const SIZE: usize, const PIECES: usize> {
+pub(crate) struct Ring {
     slot: u8,
     index: u16,
+    shape: Shape,
     memory: NonNull<u8>,
     made_available: u16,
     taken: u16,
-    /// Which places have a request on its way; the first SIZE / PIECES count.
-    busy: [bool; SIZE],
-    outstanding: usize,
+    /// Which places have a request on its way.
+    busy: Busy,
+    outstanding: u16,
 }
 
-impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
-    /// Requests there is room for.
-    pub(crate) const PLACES: usize = SIZE / PIECES;
-
-    const AVAILABLE_AT: usize = DESCRIPTOR_BYTES * SIZE;
-    const USED_AT: usize =
-        (Self::AVAILABLE_AT + RING_AT + 2 * SIZE + 2).next_multiple_of(align_of::<u32>());
-    const FITS: () = assert!(
-        SIZE.is_power_of_two() && Self::USED_AT + RING_AT + USED_BYTES * SIZE + 2 <= RING_BYTES
-    );
-
+impl Ring {
     /// Sets up queue `index` of `slot` in memory of the arena.
-    pub(crate) fn new(slot: &mut Slot, index: u16) -> Result<Self, DeviceError> {
+    pub(crate) fn new(slot: &mut Slot, index: u16, shape: Shape) -> Result<Ring, DeviceError> {
         let memory = allocate(RING_BYTES, RING_BYTES)?;
-        Self::set_up(slot, index, memory)
+        Ring::set_up(slot, index, shape, memory)
     }
 
     /// The same for a queue whose answers are no news, such as that of a transmitter: the driver
     /// says so with VIRTQ_AVAIL_F_NO_INTERRUPT (virtio 1.4 §2.7.7).
-    pub(crate) fn new_quiet(slot: &mut Slot, index: u16) -> Result<Self, DeviceError> {
-        let ring = Self::new(slot, index)?;
+    pub(crate) fn new_quiet(
+        slot: &mut Slot,
+        index: u16,
+        shape: Shape,
+    ) -> Result<Ring, DeviceError> {
+        let ring = Ring::new(slot, index, shape)?;
         ring.make_quiet();
         Ok(ring)
     }
@@ -71,71 +119,78 @@ impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
     pub(crate) fn set_up(
         slot: &mut Slot,
         index: u16,
+        shape: Shape,
         memory: NonNull<u8>,
-    ) -> Result<Self, DeviceError> {
-        let () = Self::FITS;
-        let size = u32::try_from(SIZE).unwrap_or(u32::MAX);
+    ) -> Result<Ring, DeviceError> {
+        let size = u32::from(shape.size);
         if slot.max_queue_size(index) < size {
             return Err(DeviceError::QueueTooSmall);
         }
         let start = memory.addr().get();
-        let parts = [0, Self::AVAILABLE_AT, Self::USED_AT].map(|offset| start + offset);
+        let parts = [start, start + shape.available_at(), start + shape.used_at()];
         slot.set_queue(index, size, parts);
-        pending::opened(slot.number(), index, start + Self::USED_AT, 0);
+        pending::opened(slot.number(), index, start + shape.used_at(), 0);
         Ok(Ring {
             slot: slot.number(),
             index,
+            shape,
             memory,
             made_available: 0,
             taken: 0,
-            busy: [false; SIZE],
+            busy: 0,
             outstanding: 0,
         })
     }
 
     /// Takes over the live queue `index` of slot `slot` that lies in `memory`, if nothing is on its way.
-    pub(crate) fn resume(slot: &Slot, index: u16, memory: NonNull<u8>) -> Option<Self> {
-        let () = Self::FITS;
+    pub(crate) fn resume(
+        slot: &Slot,
+        index: u16,
+        shape: Shape,
+        memory: NonNull<u8>,
+    ) -> Option<Ring> {
         let mut ring = Ring {
             slot: slot.number(),
             index,
+            shape,
             memory,
             made_available: 0,
             taken: 0,
-            busy: [false; SIZE],
+            busy: 0,
             outstanding: 0,
         };
-        ring.made_available = ring.load16(Self::AVAILABLE_AT + INDEX_AT);
-        ring.taken = ring.load16(Self::USED_AT + INDEX_AT);
-        let used_ring = memory.addr().get() + Self::USED_AT;
+        ring.made_available = ring.load16(shape.available_at() + INDEX_AT);
+        ring.taken = ring.load16(shape.used_at() + INDEX_AT);
+        let used_ring = memory.addr().get() + shape.used_at();
         pending::opened(ring.slot, index, used_ring, ring.taken);
         (ring.taken == ring.made_available).then_some(ring)
     }
 
     /// Says that answers are no news (see [`Ring::new_quiet`]).
     pub(crate) fn make_quiet(&self) {
-        self.store16(Self::AVAILABLE_AT, AVAIL_F_NO_INTERRUPT);
+        self.store16(self.shape.available_at(), AVAIL_F_NO_INTERRUPT);
         pending::ignore(self.slot, self.index);
     }
 
     /// A place without a request, if there is one.
     pub(crate) fn free_place(&self) -> Option<usize> {
-        self.busy.iter().take(Self::PLACES).position(|busy| !busy)
+        let place = self.busy.trailing_ones() as usize;
+        (place < self.shape.places()).then_some(place)
     }
 
     /// Places without a request.
     pub(crate) fn free_places(&self) -> usize {
-        Self::PLACES.saturating_sub(self.outstanding)
+        self.shape.places().saturating_sub(self.outstanding())
     }
 
     /// Whether `place` has a request on its way.
     pub(crate) fn is_busy(&self, place: usize) -> bool {
-        self.busy.get(place).copied().unwrap_or(false)
+        place < self.shape.places() && self.busy >> place & 1 != 0
     }
 
     /// Requests without an answer taken.
     pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding.into()
     }
 
     /// Makes a request available at a free place: what the device reads, then what it writes. Empty
@@ -155,7 +210,7 @@ impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
         unsafe { self.add_silently(place, readable, writable) }?;
         // The device must see the request before this looks whether it wants to be told (§2.7.13.4.1).
         fence(Ordering::SeqCst);
-        if self.load16(Self::USED_AT) & USED_F_NO_NOTIFY == 0 {
+        if self.load16(self.shape.used_at()) & USED_F_NO_NOTIFY == 0 {
             self.notify(slot);
         }
         Ok(())
@@ -171,32 +226,38 @@ impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
         readable: &[NonNull<[u8]>],
         writable: &[NonNull<[u8]>],
     ) -> Result<(), DeviceError> {
-        let pieces = || {
-            let read = readable.iter().map(|piece| (piece, 0));
-            let written = writable.iter().map(|piece| (piece, DESC_F_WRITE));
-            read.chain(written).filter(|(piece, _)| !piece.is_empty())
-        };
-        let count = pieces().count();
-        if count == 0 || count > PIECES || place >= Self::PLACES || self.is_busy(place) {
+        if place >= self.shape.places() || self.is_busy(place) {
             return Err(DeviceError::BadRequest);
         }
-        let head = place * PIECES;
-        for (n, (piece, write)) in pieces().enumerate() {
-            let length = u32::try_from(piece.len()).map_err(|_| DeviceError::BadRequest)?;
-            let next = if n + 1 < count { DESC_F_NEXT } else { 0 };
-            let at = (head + n) * DESCRIPTOR_BYTES;
-            self.store(at, &address(*piece).to_le_bytes());
-            self.store(at + 8, &length.to_le_bytes());
-            self.store16(at + 12, write | next);
-            self.store16(at + 14, index(head + n + 1));
+        let head = place * self.shape.pieces();
+        let (mut next, mut last_flags) = (head, 0);
+        for (pieces, flags) in [(readable, 0), (writable, DESC_F_WRITE)] {
+            for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+                let length = u32::try_from(piece.len());
+                let (Ok(length), true) = (length, next < head + self.shape.pieces()) else {
+                    return Err(DeviceError::BadRequest);
+                };
+                let at = next * DESCRIPTOR_BYTES;
+                next += 1;
+                last_flags = flags;
+                self.store64(at, address(*piece));
+                self.store32(at + 8, length);
+                self.store16(at + 12, flags | DESC_F_NEXT);
+                self.store16(at + 14, index(next));
+            }
         }
-        self.busy[place] = true;
+        if next == head {
+            return Err(DeviceError::BadRequest);
+        }
+        // Behind the last one comes none.
+        self.store16(next * DESCRIPTOR_BYTES - 4, last_flags);
+        self.busy |= 1 << place;
         self.outstanding += 1;
-        self.store16(Self::available_entry(self.made_available), index(head));
+        self.store16(self.available_entry(self.made_available), index(head));
         self.made_available = self.made_available.wrapping_add(1);
         // Descriptors and entry before the index (§2.7.13.3.1).
         fence(Ordering::Release);
-        self.store16(Self::AVAILABLE_AT + INDEX_AT, self.made_available);
+        self.store16(self.shape.available_at() + INDEX_AT, self.made_available);
         Ok(())
     }
 
@@ -207,7 +268,7 @@ impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
 
     /// Whether an answer waits to be taken.
     pub(crate) fn has_answer(&self) -> bool {
-        self.load16(Self::USED_AT + INDEX_AT) != self.taken
+        self.load16(self.shape.used_at() + INDEX_AT) != self.taken
     }
 
     /// Takes the next answer: to which place, and how many bytes the device says it wrote.
@@ -217,13 +278,13 @@ impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
         }
         // The index before the entry.
         fence(Ordering::Acquire);
-        let at = Self::USED_AT + RING_AT + usize::from(self.taken) % SIZE * USED_BYTES;
+        let at = self.shape.used_at() + RING_AT + self.shape.entry(self.taken) * USED_BYTES;
         let [head, written] = [self.load32(at), self.load32(at + 4)];
         let place = self
             .place_of(head)
             .filter(|place| self.is_busy(*place))
             .ok_or(DeviceError::Broken)?;
-        self.busy[place] = false;
+        self.busy &= !(1 << place);
         self.outstanding -= 1;
         self.taken = self.taken.wrapping_add(1);
         pending::taken(self.slot, self.index);
@@ -235,22 +296,26 @@ impl<const SIZE: usize, const PIECES: usize> Ring<SIZE, PIECES> {
 
     fn place_of(&self, head: u32) -> Option<usize> {
         let head = usize::try_from(head).ok()?;
-        (head.is_multiple_of(PIECES) && head / PIECES < Self::PLACES).then_some(head / PIECES)
+        let place = head / self.shape.pieces();
+        (place * self.shape.pieces() == head && place < self.shape.places()).then_some(place)
     }
 
-    fn available_entry(counter: u16) -> usize {
-        Self::AVAILABLE_AT + RING_AT + 2 * (usize::from(counter) % SIZE)
+    fn available_entry(&self, counter: u16) -> usize {
+        self.shape.available_at() + RING_AT + 2 * self.shape.entry(counter)
     }
 
-    fn store(&self, offset: usize, bytes: &[u8]) {
-        for (n, byte) in bytes.iter().enumerate() {
-            // SAFETY: descriptors lie at the start of the ring's page (`FITS`).
-            unsafe { self.memory.add(offset + n).write_volatile(*byte) };
-        }
+    fn store64(&self, offset: usize, value: u64) {
+        // SAFETY: descriptors lie at the start of the ring's page ([`Shape::new`]), aligned.
+        unsafe { self.memory.add(offset).cast::<u64>().write_volatile(value) };
+    }
+
+    fn store32(&self, offset: usize, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.memory.add(offset).cast::<u32>().write_volatile(value) };
     }
 
     fn store16(&self, offset: usize, value: u16) {
-        // SAFETY: inside the ring's page (`FITS`), and even like every offset here.
+        // SAFETY: inside the ring's page ([`Shape::new`]), and even like every offset here.
         unsafe { self.memory.add(offset).cast::<u16>().write_volatile(value) };
     }
 
@@ -279,15 +344,17 @@ fn address(piece: NonNull<[u8]>) -> u64 {
 mod tests {
     use super::*;
 
-    type Small = Ring<8, 3>;
+    const SMALL: Shape = Shape::new(8, 3);
+    const AVAILABLE_AT: usize = SMALL.available_at();
+    const USED_AT: usize = SMALL.used_at();
 
     /// A slot of its own for each test: the table of pending answers is shared.
-    fn ring(slot: u8) -> (Slot, Small) {
+    fn ring(slot: u8) -> (Slot, Ring) {
         let slot = Slot::for_test(slot);
         let memory = allocate(RING_BYTES, RING_BYTES).expect("room for a ring");
-        let ring = Small::resume(&slot, 0, memory).expect("an empty ring is idle");
+        let ring = Ring::resume(&slot, 0, SMALL, memory).expect("an empty ring is idle");
         // The device of these tests is asked only when the test says so.
-        ring.store16(Small::USED_AT, USED_F_NO_NOTIFY);
+        ring.store16(USED_AT, USED_F_NO_NOTIFY);
         (slot, ring)
     }
 
@@ -296,15 +363,15 @@ mod tests {
     }
 
     /// What a device does with the oldest request: answers `id`.
-    fn answer(ring: &Small, id: u32, written: u32) {
-        let index = ring.load16(Small::USED_AT + INDEX_AT);
-        let at = Small::USED_AT + RING_AT + usize::from(index) % 8 * USED_BYTES;
-        ring.store(at, &id.to_le_bytes());
-        ring.store(at + 4, &written.to_le_bytes());
-        ring.store16(Small::USED_AT + INDEX_AT, index.wrapping_add(1));
+    fn answer(ring: &Ring, id: u32, written: u32) {
+        let index = ring.load16(USED_AT + INDEX_AT);
+        let at = USED_AT + RING_AT + usize::from(index) % 8 * USED_BYTES;
+        ring.store32(at, id);
+        ring.store32(at + 4, written);
+        ring.store16(USED_AT + INDEX_AT, index.wrapping_add(1));
     }
 
-    fn add(ring: &mut Small, slot: &Slot, place: usize) -> Result<(), DeviceError> {
+    fn add(ring: &mut Ring, slot: &Slot, place: usize) -> Result<(), DeviceError> {
         // SAFETY: statics, which nothing writes.
         unsafe {
             ring.add(
@@ -319,7 +386,7 @@ mod tests {
     #[test]
     fn a_request_is_a_chain_in_its_place() {
         let (slot, mut ring) = ring(20);
-        assert_eq!(Small::PLACES, 2);
+        assert_eq!(SMALL.places(), 2);
         add(&mut ring, &slot, 1).expect("the place is free");
         let flags = |descriptor: usize| ring.load16(descriptor * DESCRIPTOR_BYTES + 12);
         let length = |descriptor: usize| ring.load32(descriptor * DESCRIPTOR_BYTES + 8);
@@ -330,8 +397,8 @@ mod tests {
             (DESC_F_WRITE, 6),
             "the empty piece is left out"
         );
-        assert_eq!(ring.load16(Small::available_entry(0)), 3, "the head");
-        assert_eq!(ring.load16(Small::AVAILABLE_AT + INDEX_AT), 1);
+        assert_eq!(ring.load16(ring.available_entry(0)), 3, "the head");
+        assert_eq!(ring.load16(AVAILABLE_AT + INDEX_AT), 1);
         assert_eq!((ring.free_place(), ring.free_places()), (Some(0), 1));
         assert_eq!(
             add(&mut ring, &slot, 1),
@@ -381,10 +448,10 @@ mod tests {
     fn only_an_idle_queue_is_taken_over() {
         let (slot, mut before) = ring(19);
         add(&mut before, &slot, 0).expect("free");
-        assert!(Small::resume(&slot, 0, before.memory).is_none());
+        assert!(Ring::resume(&slot, 0, SMALL, before.memory).is_none());
         answer(&before, 0, 5);
         // The level before need not have looked at the answer.
-        let mut after = Small::resume(&slot, 0, before.memory).expect("idle");
+        let mut after = Ring::resume(&slot, 0, SMALL, before.memory).expect("idle");
         assert_eq!(after.take(), Ok(None));
         add(&mut after, &slot, 1).expect("free");
         answer(&after, 3, 2);

@@ -270,13 +270,10 @@ impl Slot {
         }
     }
 
+    /// All memory there is to hand out is below 4 GiB, and a reset leaves the upper half zero.
     fn write_address(&self, low_register: usize, address: usize) {
-        let address = u64::try_from(address).unwrap_or(u64::MAX);
-        let word = |half: u64| u32::try_from(half & 0xffff_ffff).unwrap_or(0);
-        self.write(low_register, word(address));
-        if word(address >> 32) != 0 {
-            self.write(low_register + 4, word(address >> 32));
-        }
+        let [a, b, c, d, ..] = address.to_le_bytes();
+        self.write(low_register, u32::from_le_bytes([a, b, c, d]));
     }
 
     /// The largest size of a queue; 0 where there is none.

@@ -7,11 +7,11 @@ use crate::board_control::BoardControl;
 use crate::dma::{Buffer, SharedPage};
 use crate::error::DeviceError;
 use crate::handoff::Handoff;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 use crate::slot::{Slot, kind};
 
 /// Header and command, data, result.
-type Requests = Ring<128, 3>;
+const REQUESTS: Shape = Shape::new(128, 3);
 /// Most requests one [`Transfer`] is made of.
 const REQUESTS_AT_MOST: usize = 2;
 
@@ -94,7 +94,7 @@ pub struct SpiController {
 #[derive(Debug)]
 struct Inner {
     slot: Slot,
-    ring: Requests,
+    ring: Ring,
     memory: Buffer,
     clock_hz: u32,
     /// How long what is queued takes.
@@ -110,7 +110,7 @@ impl SpiController {
     pub fn open(slot: u8) -> Result<SpiController, DeviceError> {
         let (mut slot, _) = Slot::open(slot, kind::SPI, 0)?;
         SharedPage::SpiRing.clear();
-        let ring = Requests::set_up(&mut slot, 0, SharedPage::SpiRing.start())?;
+        let ring = Ring::set_up(&mut slot, 0, REQUESTS, SharedPage::SpiRing.start())?;
         slot.start();
         Ok(SpiController::of(slot, ring))
     }
@@ -122,7 +122,7 @@ impl SpiController {
     /// As [`SpiController::open`].
     pub fn take_over(slot: u8, handoff: &Handoff) -> Result<SpiController, DeviceError> {
         let live = handoff.take_over(slot, kind::SPI).and_then(|slot| {
-            let ring = Requests::resume(&slot, 0, SharedPage::SpiRing.start())?;
+            let ring = Ring::resume(&slot, 0, REQUESTS, SharedPage::SpiRing.start())?;
             Some((slot, ring))
         });
         match live {
@@ -131,7 +131,7 @@ impl SpiController {
         }
     }
 
-    fn of(slot: Slot, ring: Requests) -> SpiController {
+    fn of(slot: Slot, ring: Ring) -> SpiController {
         let [chips, ..] = slot.config_u32(0).to_le_bytes();
         // max_freq_hz; 0 is "no limit" (§5.21.4).
         let clock_hz = match slot.config_u32(12) {

@@ -16,7 +16,7 @@ use crate::firmware;
 /// Size of the boot ROM (board manual §2).
 pub const ROM_BYTES: u64 = 64 << 10;
 /// The most that the boot ROM of a node has.
-pub const NODE_ROM_BYTES: u64 = 32 << 10;
+pub const NODE_ROM_BYTES: u64 = 16 << 10;
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
 pub const BUILT_IN_RIGS: [(&str, &str); 18] = [

@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(found.map(|found| found.name), Some(name));
             let rom_bytes = match kind {
                 Kind::L1 => Some(0x1_0000),
-                Kind::NodeRom => Some(0x8000),
+                Kind::NodeRom => Some(0x4000),
                 _ => None,
             };
             if let Some(rom_bytes) = rom_bytes {

@@ -38,7 +38,7 @@ const AGAIN: &str = "image-requested type=drive reason=damaged attempt=2";
 #[test]
 fn cd47_a_node_that_misses_a_fragment_runs_nothing_and_asks_again() {
     // The start is 1, the fragments follow.
-    for nth in [3, 40, 500, 2000] {
+    for nth in [3, 40, 500, 1500] {
         let said = lose(Engine::Kvm, nth, Effect::Lost);
         let place = |what: &str| said.iter().position(|it| it.starts_with(what));
         let story = [DROPPED, AGAIN, "image-loaded", "operational"].map(place);

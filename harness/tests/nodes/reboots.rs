@@ -111,15 +111,16 @@ fn reports(disturbed: bool) -> (Vec<Report>, usize, Nanos) {
     assert!(bench.play(5, |it| up(it, "2.0") == 5), "{}", bench.told());
     bench.bus().record_frames(20_000);
     bench.lines.clear();
-    let end = bench.array.now() + Nanos::from_secs(12);
-    bench.play(4, |_| false);
+    let begun = bench.array.now();
+    let later = |seconds: u64, millis: u64| begun + Nanos::from_millis(1000 * seconds + millis);
+    bench.play(12, |it| it.array.now() >= later(4, 500));
     if disturbed {
         // Such that a report falls into the broadcast.
         reset(&mut bench);
     }
     bench.play(5, |it| up(it, "2.0") == 1);
     let done = bench.array.now();
-    bench.play(12, |it| it.array.now() >= end);
+    bench.play(12, |it| it.array.now() >= later(12, 0));
     assert_eq!(
         up(&bench, "2.0"),
         usize::from(disturbed),
