@@ -145,3 +145,48 @@ fn say(out: &mut impl Write, text: &str) {
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use socketcan::{CanDataFrame, EmbeddedFrame, Socket, StandardId};
+
+    use super::*;
+    use crate::can_bridge::tests::interface;
+    use crate::files::load_rig;
+    use crate::runner::Engines;
+    use crate::scenario::contents::Build;
+
+    #[test]
+    fn nodes_are_heard_outside_and_hear_what_is_said_there() {
+        let request = BootRequest {
+            rig: load_rig("nodes-alone", Path::new("")).unwrap(),
+            firmware: Build::parse("1.0", Path::new("")).unwrap(),
+            state: None,
+            seed: 1,
+            debugger: None,
+            can_bridge: None,
+        };
+        let engine = Engines::default().choose().unwrap();
+        let mut session = Session::open(&request, &engine).unwrap();
+        let (interface, there) = interface();
+        session.join(interface);
+        session.power_on();
+        let mut out = Vec::new();
+        session.advance(Nanos::from_secs(3), &mut out).unwrap();
+        let asked = std::iter::from_fn(|| there.read_frame().ok()).count();
+        assert!(asked >= 5, "each node asks for its image: {asked}");
+        let id = StandardId::new(0x7ff).unwrap();
+        there
+            .write_frame(&CanDataFrame::new(id, &[1]).unwrap())
+            .unwrap();
+        session.advance(Nanos::from_millis(5), &mut out).unwrap();
+        let status = session.status();
+        assert!(
+            status.contains(&format!("bridge test0 out {asked} in 1 lost 0")),
+            "{status}"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), "");
+    }
+}

@@ -126,14 +126,6 @@ impl Session {
                     .map_err(broken)?;
             }
         }
-        let interface = request.can_bridge.as_deref().map(Interface::open);
-        let interface = interface.transpose().map_err(|error| BenchError::Host {
-            what: error.to_string(),
-            source: error.source,
-        })?;
-        let bus = array.shared_mut().can.as_mut();
-        let bridge = interface.zip(bus);
-        let bridge = bridge.and_then(|(interface, bus)| Bridge::join(interface, bus));
         let slots = rig.slots().count();
         let host = Host::new(
             transport::of_rig(rig),
@@ -141,7 +133,7 @@ impl Session {
             Timing::default(),
             BLOCK_BYTES,
         );
-        let session = Session {
+        let mut session = Session {
             stage: Stage::new(array, rig.clone(), host, Declared::default()),
             rig: rig.clone(),
             storage,
@@ -153,11 +145,24 @@ impl Session {
             seen: 0,
             timeline: false,
             pulled,
-            bridge,
+            bridge: None,
             seed: request.seed,
         };
+        if let Some(name) = &request.can_bridge {
+            let interface = Interface::open(name).map_err(|error| BenchError::Host {
+                what: error.to_string(),
+                source: error.source,
+            })?;
+            session.join(interface);
+        }
         session.keep()?;
         Ok(session)
+    }
+
+    /// Joins an interface of the host to the array's CAN bus, where it has one.
+    pub(super) fn join(&mut self, interface: Interface) {
+        let bus = self.stage.array.shared_mut().can.as_mut();
+        self.bridge = bus.and_then(|bus| Bridge::join(interface, bus));
     }
 
     pub(super) fn greeting(&self) -> String {
