@@ -3,6 +3,7 @@
 //! Data flows one way: files → scenario → runner → [`report::Record`]s → every report. Reporters
 //! never see the machine; nothing below this crate knows what a scenario is.
 
+pub mod can_bridge;
 pub mod cli;
 pub mod coverage;
 pub mod desk;

@@ -51,6 +51,19 @@ fn zero_everything_held() {
     }
 }
 
+/// Whatever this machine has, it has no such interface.
+#[test]
+fn a_bridge_is_refused_with_its_remedy() {
+    let bridge = ["--can-bridge", "no-such-can"];
+    let check = |words: &[&str], code, said| check(&[words, &bridge].concat(), code, said);
+    check(&["run", "single-normal-boot"], 2, "arraybench boot RIG");
+    check(&["boot", "single"], 2, "no CAN bus");
+    check(&["boot", "nodes-alone"], 4, "modprobe");
+    check(&["device", "can", "--socket", "s"], 4, "modprobe");
+    let words = ["device", "can", "--socket", "s", "--data-bit-rate", "1000"];
+    check(&words, 2, "below --bit-rate");
+}
+
 #[test]
 fn one_something_did_not_hold() {
     let folder = tempfile::tempdir().unwrap();

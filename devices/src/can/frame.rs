@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,6 +46,9 @@ pub enum FrameError {
     /// No DLC says so many bytes.
     #[error("no such frame has a data field of {0} bytes")]
     Length(usize),
+    /// Text that is no frame.
+    #[error("a frame is written as 123#11.22, 00000123#R4 or, CAN FD, 123##1.11.22")]
+    Text,
 }
 
 /// One CAN frame: identifier, kind, data length code and data, all lawful.
@@ -231,6 +235,55 @@ impl fmt::Display for Frame {
     }
 }
 
+/// As `cansend` reads it, which is what [`Frame`]'s display writes; dots may stand between bytes.
+impl FromStr for Frame {
+    type Err = FrameError;
+
+    fn from_str(text: &str) -> Result<Frame, FrameError> {
+        let (id, rest) = text.split_once('#').ok_or(FrameError::Text)?;
+        let number = hexadecimal(id).ok_or(FrameError::Text)?;
+        let identifier = match id.len() {
+            3 => u16::try_from(number).map(Identifier::Standard),
+            8 => Ok(Identifier::Extended(number)),
+            _ => return Err(FrameError::Text),
+        };
+        let identifier = identifier.map_err(|_| FrameError::Text)?;
+        if let Some(flags) = rest.strip_prefix('#') {
+            let digit = flags.get(..1).and_then(hexadecimal);
+            let brs = digit.ok_or(FrameError::Text)? & 1 != 0;
+            return Frame::fd(identifier, brs, &bytes(&flags[1..])?);
+        }
+        match rest.strip_prefix('R') {
+            Some("") => Frame::remote(identifier, 0),
+            Some(digit) if digit.len() == 1 => {
+                let length = hexadecimal(digit).ok_or(FrameError::Text)?;
+                Frame::remote(identifier, usize::try_from(length).unwrap_or(usize::MAX))
+            }
+            Some(_) => Err(FrameError::Text),
+            None => Frame::data(identifier, &bytes(rest)?),
+        }
+    }
+}
+
+/// A number in hexadecimal digits, and nothing else.
+fn hexadecimal(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|it| it.is_ascii_hexdigit());
+    u32::from_str_radix(text, 16).ok().filter(|_| digits)
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::new();
+    let mut rest = text.strip_prefix('.').unwrap_or(text);
+    while !rest.is_empty() {
+        let byte = rest.get(..2).and_then(hexadecimal);
+        let byte = byte.and_then(|it| u8::try_from(it).ok());
+        bytes.push(byte.ok_or(FrameError::Text)?);
+        rest = &rest[2..];
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+    }
+    Ok(bytes)
+}
+
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Frame({self})")
@@ -349,6 +402,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn text_that_is_no_frame_is_refused() {
+        let parse = |text: &str| text.parse::<Frame>();
+        let dotted = parse("123#.11.22").unwrap();
+        assert_eq!(dotted, parse("123#1122").unwrap());
+        assert_eq!(parse("123#R").unwrap().to_string(), "123#R0");
+        assert_eq!(parse("123##1.aB").unwrap().to_string(), "123##1AB");
+        for text in [
+            "", "#", "123", "12#", "1234#", "123#1", "123#+1", "123#1é", "+12#", "123#R12",
+            "123##", "123##g", "123##é", "123#..11", "é23#",
+        ] {
+            assert_eq!(parse(text), Err(FrameError::Text), "{text}");
+        }
+        assert_eq!(parse("800#"), Err(FrameError::Identifier));
+        assert_eq!(parse("ffffffff#"), Err(FrameError::Identifier));
+        assert_eq!(parse("123#R9"), Err(FrameError::Length(9)));
+        assert_eq!(parse("123#112233445566778899"), Err(FrameError::Length(9)));
+    }
+
+    #[test]
     fn a_stored_frame_that_is_none_is_refused() {
         let stored = Stored {
             identifier: Identifier::Standard(1),
@@ -361,6 +433,11 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_frame_survives_text(frame in any_frame()) {
+            prop_assert_eq!(frame.to_string().parse::<Frame>(), Ok(frame));
+        }
+
         #[test]
         fn a_frame_survives_storage(frame in any_frame()) {
             let bytes = postcard::to_stdvec(&frame).unwrap();

@@ -41,7 +41,8 @@ const HEADER_BYTES: usize = 16;
 const TRANSMIT: usize = 0;
 const RECEIVE: usize = 1;
 const CONTROL: usize = 2;
-const QUEUE_SIZES: [u16; 3] = [64, 64, 16];
+/// All of one size: QEMU's general front-end knows one for a device.
+const QUEUE_SIZES: [u16; 3] = [64; 3];
 
 /// A frame on the bus' transmit queue whose request is not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,11 +244,9 @@ impl CanVirtio {
             let Some(chain) = io.take(TRANSMIT) else {
                 break;
             };
-            let sent = match requested(io, &chain) {
-                Some(frame) if self.started => core.send(io.now, self.node, frame).ok(),
-                _ => None,
-            };
-            match sent {
+            // A controller that is stopped takes none.
+            let frame = requested(io, &chain);
+            match frame.and_then(|it| core.send(io.now, self.node, it).ok()) {
                 None => answer(io, TRANSMIT, &chain, NOT_OK),
                 Some(ticket) if io.features & F_LATE_TX_ACK != 0 => {
                     self.unanswered.push_back(Unanswered { ticket, chain });

@@ -122,11 +122,11 @@ impl Hardware for Served {
         Ok(String::new())
     }
 
-    fn keyboard(&self) -> Option<BorrowedFd<'_>> {
+    fn outside(&self) -> Option<BorrowedFd<'_>> {
         Some(self.turns.1.as_fd())
     }
 
-    fn typed(&mut self, _now: Nanos, _news: &mut Vec<String>) {
+    fn hear_outside(&mut self, _now: Nanos, _news: &mut Vec<String>) {
         if let Some(step) = self.steps.next() {
             return self.front.take(step);
         }

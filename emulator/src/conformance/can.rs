@@ -62,7 +62,7 @@ fn contract_of(unit: usize, features: u64) -> Contract {
         unit,
         id: 36,
         features: F_VERSION_1 | features,
-        queues: &[64, 64, 16],
+        queues: &[64, 64, 64],
         config: vec![0, 0],
         request: Request {
             queue: TRANSMIT,

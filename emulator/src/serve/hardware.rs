@@ -32,13 +32,13 @@ pub trait Hardware {
         news: &mut Vec<String>,
     ) -> Result<String, String>;
 
-    /// Where somebody types, if anybody does.
-    fn keyboard(&self) -> Option<BorrowedFd<'_>> {
+    /// What else there is to listen to, such as where somebody types.
+    fn outside(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Takes what was typed.
-    fn typed(&mut self, _now: Nanos, _news: &mut Vec<String>) {}
+    /// Something is to be read there.
+    fn hear_outside(&mut self, _now: Nanos, _news: &mut Vec<String>) {}
 
     /// The server ends in good order: what is only in a volatile cache is to be kept.
     fn put_away(&mut self, now: Nanos);

@@ -73,7 +73,7 @@ impl<H> std::fmt::Debug for Server<'_, H> {
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Stop,
-    Keyboard,
+    Outside,
     Port(usize, port::Ear),
     Control(control::Ear),
 }
@@ -218,9 +218,9 @@ impl<'a, H: Hardware> Server<'a, H> {
     fn listen(&self, stop: BorrowedFd<'_>, patience: Option<Nanos>) -> io::Result<Vec<Source>> {
         let mut sources = vec![Source::Stop];
         let mut fds = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
-        if let Some(keyboard) = self.hardware.keyboard() {
-            sources.push(Source::Keyboard);
-            fds.push(PollFd::from_borrowed_fd(keyboard, PollFlags::IN));
+        if let Some(outside) = self.hardware.outside() {
+            sources.push(Source::Outside);
+            fds.push(PollFd::from_borrowed_fd(outside, PollFlags::IN));
         }
         for (index, port) in self.ports.iter().enumerate() {
             port.ears(&mut |ear, fd| {
@@ -255,9 +255,9 @@ impl<'a, H: Hardware> Server<'a, H> {
     fn hear(&mut self, source: Source) {
         match source {
             Source::Stop => {}
-            Source::Keyboard => {
+            Source::Outside => {
                 let now = self.now();
-                self.hardware.typed(now, &mut self.news);
+                self.hardware.hear_outside(now, &mut self.news);
             }
             Source::Port(index, ear) => self.hear_port(index, ear),
             Source::Control(control::Ear::Listener) => {

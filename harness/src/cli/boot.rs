@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::bridge::CanBridge;
 use super::engine::EngineArgument;
 use super::exit::{CliError, Exit};
 use super::output::print;
@@ -18,6 +19,9 @@ use crate::scenario::contents::{self, Build, PackageContents};
 ///
 /// Boards that run freely (machine q35, pc or microvm in their rig) have their first serial port as
 /// console; they bring their own software, and --firmware says nothing to them.
+///
+/// With --can-bridge real CAN nodes and can-utils are on the array's bus; virtual time then follows the clock, from a
+/// pipe too.
 ///
 /// harness/rigs/every-key.toml shows every key of a rig file with its default.
 #[derive(Debug, Args)]
@@ -41,6 +45,8 @@ pub(super) struct Boot {
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234",
           value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     gdb: Option<u16>,
+    #[command(flatten)]
+    bridge: CanBridge,
     /// Decides every detail left open
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -51,6 +57,7 @@ Examples:
   arraybench boot partner-pair                     a pair, forgotten when you leave
   arraybench boot partner-pair --state ./my-array  a pair that remembers
   arraybench boot single --gdb                     a board that gdb can halt and look into
+  arraybench boot nodes-alone --can-bridge can0    its CAN nodes, and those of your hardware
   arraybench boot ./my-rig.toml --firmware ./my-firmware.abp
                                                    your board, your firmware
   arraybench boot linux-on-shelf --state ./my-linux
@@ -74,6 +81,13 @@ impl Boot {
             return Ok(Exit::Good);
         }
         let rig = load_rig(&self.rig.unwrap_or_default(), Path::new(""))?;
+        if let Some(name) = self.bridge.name().filter(|_| rig.can.segments.is_empty()) {
+            return Err(CliError::Usage(format!(
+                "--can-bridge {name}: rig {} has no CAN bus to join it to; give it segments under [can], or take one \
+                 that has them, such as nodes-alone",
+                rig.name
+            )));
+        }
         let firmware = Build::parse(&self.firmware, Path::new("")).map_err(|(what, remedy)| {
             FileError::of(&self.firmware, "", Problem::new(what, remedy))
         })?;
@@ -92,6 +106,7 @@ impl Boot {
         };
         bench.boot(&BootRequest {
             debugger: self.gdb,
+            can_bridge: self.bridge.name().map(str::to_owned),
             rig,
             firmware,
             state: self.state,

@@ -4,6 +4,7 @@
 //! result into an [`Exit`].
 
 mod boot;
+mod bridge;
 mod completions;
 mod control;
 mod coverage;

@@ -51,6 +51,10 @@ pub(super) struct Run {
     /// Write the frames of CAN buses into a folder: SCENARIO.log (candump), SCENARIO.pcapng (Wireshark)
     #[arg(long, value_name = "DIR")]
     can_trace: Option<PathBuf>,
+    /// Not for scenarios: they are played in virtual time, and hardware answers when it likes. `boot` and `device can`
+    /// have it
+    #[arg(long, value_name = "INTERFACE")]
+    can_bridge: Option<String>,
     /// Accept the outcomes of scenarios in which everything held as goldens; read the diff first
     #[arg(long, conflicts_with = "seed")]
     bless: bool,
@@ -152,6 +156,13 @@ fn list(scenarios: &[Scenario]) -> String {
 
 impl Run {
     pub(super) fn run(self) -> Result<Exit, CliError> {
+        if let Some(name) = &self.can_bridge {
+            return Err(CliError::Usage(format!(
+                "--can-bridge {name}: a scenario is played in virtual time and comes out the same every time; what is \
+                 behind {name} answers in real time, when it likes. Sit at the array with `arraybench boot RIG \
+                 --can-bridge {name}`, or serve a controller alone with `arraybench device can --can-bridge {name}`"
+            )));
+        }
         let mut scenarios = scenarios(&self.files, self.all || self.list)?;
         if self.list {
             print(&list(&scenarios))?;

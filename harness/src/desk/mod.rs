@@ -7,7 +7,8 @@
 //! * `command.rs` — the words behind a colon. `glass.rs` — a panel as text.
 //!
 //! At a terminal virtual time follows the clock on the wall; from a pipe each line gets two virtual
-//! seconds, so that what a script prints is the same every time. Boards that run freely have real time alone.
+//! seconds, so that what a script prints is the same every time. Boards that run freely have real time alone; with a
+//! bridge to a real CAN bus virtual time follows the clock from a pipe as well.
 
 mod command;
 mod debugger;
@@ -30,6 +31,8 @@ use emulator::engine::EngineChoice;
 
 /// How often the array moves on while nothing is typed.
 const TICK: Duration = Duration::from_millis(20);
+/// The same with something real on the CAN bus.
+const BRIDGED_TICK: Duration = Duration::from_millis(1);
 /// Longest virtual time of one tick: a slow machine lags, and still listens to its operator.
 const TICK_MAX: Nanos = Nanos::from_millis(200);
 /// Virtual time that a line from a pipe gets.
@@ -66,9 +69,13 @@ pub fn run(request: &BootRequest, engine: &EngineChoice) -> Result<(), BenchErro
         say(&mut inputs, &text);
     }
     session.power_on();
-    session.advance(LINE_TIME, &mut inputs)?;
+    let first = match session.is_bridged() {
+        true => TICK_MAX,
+        false => LINE_TIME,
+    };
+    session.advance(first, &mut inputs)?;
     say(&mut inputs, &session.status());
-    let left = if inputs.live() {
+    let left = if inputs.live() || session.is_bridged() {
         live(&mut session, &mut inputs)
     } else {
         line_by_line(&mut session, &mut inputs)
@@ -90,10 +97,13 @@ fn line_by_line(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchE
 
 fn live(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchError> {
     let mut last = Instant::now();
-    // Boards that run freely want to be served, whatever the operator does.
-    let patience = match session.runs_freely() {
-        true => Duration::ZERO,
-        false => TICK,
+    // Boards that run freely want to be served, whatever the operator does, and frames not to wait.
+    let (patience, least) = if session.runs_freely() {
+        (Duration::ZERO, TICK)
+    } else if session.is_bridged() {
+        (BRIDGED_TICK, Duration::ZERO)
+    } else {
+        (TICK, Duration::ZERO)
     };
     loop {
         match inputs.next_within(session.front(), patience) {
@@ -101,7 +111,7 @@ fn live(session: &mut Session, inputs: &mut Inputs) -> Result<(), BenchError> {
             Ok(Input::Line(_)) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Input::Leave) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        let wall = last.elapsed().max(TICK - patience);
+        let wall = last.elapsed().max(least);
         last = Instant::now();
         let wall = Nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
         session.advance(wall.min(TICK_MAX), inputs)?;
@@ -134,4 +144,49 @@ fn obey(session: &mut Session, line: &str, out: &mut impl Write) -> Result<bool,
 fn say(out: &mut impl Write, text: &str) {
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use socketcan::{CanDataFrame, EmbeddedFrame, Socket, StandardId};
+
+    use super::*;
+    use crate::can_bridge::tests::interface;
+    use crate::files::load_rig;
+    use crate::runner::Engines;
+    use crate::scenario::contents::Build;
+
+    #[test]
+    fn nodes_are_heard_outside_and_hear_what_is_said_there() {
+        let request = BootRequest {
+            rig: load_rig("nodes-alone", Path::new("")).unwrap(),
+            firmware: Build::parse("1.0", Path::new("")).unwrap(),
+            state: None,
+            seed: 1,
+            debugger: None,
+            can_bridge: None,
+        };
+        let engine = Engines::default().choose().unwrap();
+        let mut session = Session::open(&request, &engine).unwrap();
+        let (interface, there) = interface();
+        session.join(interface);
+        session.power_on();
+        let mut out = Vec::new();
+        session.advance(Nanos::from_secs(3), &mut out).unwrap();
+        let asked = std::iter::from_fn(|| there.read_frame().ok()).count();
+        assert!(asked >= 5, "each node asks for its image: {asked}");
+        let id = StandardId::new(0x7ff).unwrap();
+        there
+            .write_frame(&CanDataFrame::new(id, &[1]).unwrap())
+            .unwrap();
+        session.advance(Nanos::from_millis(5), &mut out).unwrap();
+        let status = session.status();
+        assert!(
+            status.contains(&format!("bridge test0 out {asked} in 1 lost 0")),
+            "{status}"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), "");
+    }
 }

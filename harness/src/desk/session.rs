@@ -16,6 +16,7 @@ use emulator::rig::{Rig, Slot, Unit};
 use super::command::Command;
 use super::glass;
 use super::state::{SERIAL_MAX, StateFolder, is_serial};
+use crate::can_bridge::{Bridge, Interface};
 use crate::files::{LARGEST_FIRMWARE_BYTES, read_binary};
 use crate::golden::{Panel, nodes_line};
 use crate::host::{Host, Plan, Timing, transport};
@@ -31,6 +32,8 @@ use crate::stage::{Declared, Stage};
 const PANEL_WIDTH: usize = 256;
 const PANEL_HEIGHT: u32 = 128;
 const BLOCK_BYTES: usize = 4096;
+/// How long frames from outside wait at most, and those of the bus.
+const BRIDGE_STEP: Nanos = Nanos::from_millis(1);
 
 /// An array somebody sits at.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub(super) struct Session {
     seen: usize,
     timeline: bool,
     pulled: BTreeMap<String, Controller>,
+    bridge: Option<Bridge>,
     seed: u64,
 }
 
@@ -129,7 +133,7 @@ impl Session {
             Timing::default(),
             BLOCK_BYTES,
         );
-        let session = Session {
+        let mut session = Session {
             stage: Stage::new(array, rig.clone(), host, Declared::default()),
             rig: rig.clone(),
             storage,
@@ -141,10 +145,24 @@ impl Session {
             seen: 0,
             timeline: false,
             pulled,
+            bridge: None,
             seed: request.seed,
         };
+        if let Some(name) = &request.can_bridge {
+            let interface = Interface::open(name).map_err(|error| BenchError::Host {
+                what: error.to_string(),
+                source: error.source,
+            })?;
+            session.join(interface);
+        }
         session.keep()?;
         Ok(session)
+    }
+
+    /// Joins an interface of the host to the array's CAN bus, where it has one.
+    pub(super) fn join(&mut self, interface: Interface) {
+        let bus = self.stage.array.shared_mut().can.as_mut();
+        self.bridge = bus.and_then(|bus| Bridge::join(interface, bus));
     }
 
     pub(super) fn greeting(&self) -> String {
@@ -166,6 +184,11 @@ impl Session {
     /// Whether time passes by itself.
     pub(super) fn runs_freely(&self) -> bool {
         self.stage.array.runs_freely()
+    }
+
+    /// Whether something real is on its CAN bus.
+    pub(super) fn is_bridged(&self) -> bool {
+        self.bridge.is_some()
     }
 
     /// Letter of the console in front.
@@ -195,7 +218,15 @@ impl Session {
     /// Lets virtual time pass and prints what was said meanwhile.
     pub(super) fn advance(&mut self, span: Nanos, out: &mut impl Write) -> Result<(), BenchError> {
         let deadline = self.now() + span;
-        self.stage.run_until(deadline, |_| false).map_err(broken)?;
+        let mut until = self.now();
+        while until < deadline {
+            until = match self.bridge {
+                None => deadline,
+                Some(_) => deadline.min(until + BRIDGE_STEP),
+            };
+            self.stage.run_until(until, |_| false).map_err(broken)?;
+            self.carry(out);
+        }
         for slot in 0..self.shown.len() {
             let lines = self.stage.console(slot);
             for line in lines.get(self.shown[slot]..).unwrap_or_default() {
@@ -217,6 +248,21 @@ impl Session {
         self.seen = self.stage.timeline().len();
         let _ = out.flush();
         Ok(())
+    }
+
+    /// Carries frames between the array's CAN bus and the one outside.
+    fn carry(&mut self, out: &mut impl Write) {
+        let now = self.now();
+        let Some(bridge) = &mut self.bridge else {
+            return;
+        };
+        let mut news = Vec::new();
+        if let Some(bus) = &mut self.stage.array.shared_mut().can {
+            bridge.exchange(now, bus, &mut news);
+        }
+        for line in news {
+            let _ = writeln!(out, "  {line}");
+        }
     }
 
     /// Prints what consoles have begun to say and left so since this was last called: a prompt, mostly. With its end
@@ -488,6 +534,7 @@ impl Session {
             self.now().0 / 1_000_000_000,
             self.now().0 / 1_000_000 % 1000,
         ));
+        lines.extend(self.bridge.as_ref().map(Bridge::status));
         if !self.pulled.is_empty() {
             let lying: Vec<&str> = self.pulled.keys().map(String::as_str).collect();
             lines.push(format!("on the desk: {}", lying.join(", ")));

@@ -82,11 +82,11 @@ impl Hardware for Console {
         }
     }
 
-    fn keyboard(&self) -> Option<BorrowedFd<'_>> {
+    fn outside(&self) -> Option<BorrowedFd<'_>> {
         (!self.silent).then(rustix::stdio::stdin)
     }
 
-    fn typed(&mut self, now: Nanos, news: &mut Vec<String>) {
+    fn hear_outside(&mut self, now: Nanos, news: &mut Vec<String>) {
         let mut bytes = [0; 1024];
         match rustix::io::read(rustix::stdio::stdin(), &mut bytes) {
             Ok(0) | Err(_) => self.silent = true,

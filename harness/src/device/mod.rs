@@ -1,7 +1,7 @@
 //! One device of the bench served alone, for people who want a disk or a flash on a virtual machine of their own.
 //!
-//! * `raid.rs`, `media.rs`, `flash.rs`, `console.rs`, `panel.rs`, `network.rs`, `board_control.rs` — the kinds: core, virtio side,
-//!   and commands.
+//! * `raid.rs`, `media.rs`, `flash.rs`, `console.rs`, `panel.rs`, `network.rs`, `can.rs`, `board_control.rs` — the kinds: core,
+//!   virtio side, and commands.
 //! * `file.rs` — files behind media: found or made, and locked.
 //! * `cuts.rs` — power and armed cuts, as commands.
 //! * `serving.rs` — sockets, signals, the clock: what all of them are served by.
@@ -9,6 +9,7 @@
 //! This is the only place of the harness where devices live by the wall clock.
 
 mod board_control;
+mod can;
 mod console;
 mod cuts;
 mod file;
@@ -20,6 +21,7 @@ mod raid;
 mod serving;
 
 pub use board_control::BoardControl;
+pub use can::Can;
 pub use console::Console;
 pub use file::{DiskFile, FileKind};
 pub use flash::Flash;
@@ -33,6 +35,7 @@ use devices::event::DeviceEvent;
 use emulator::array::EventKind;
 use thiserror::Error;
 
+use crate::can_bridge::BridgeError;
 use crate::stage::describe;
 
 /// A device cannot be served.
@@ -55,6 +58,15 @@ pub enum DeviceError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+impl From<BridgeError> for DeviceError {
+    fn from(error: BridgeError) -> DeviceError {
+        DeviceError::Host {
+            what: error.to_string(),
+            source: error.source,
+        }
+    }
 }
 
 /// What people are told of an event.

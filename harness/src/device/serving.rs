@@ -61,7 +61,7 @@ fn attachment(face: &Face, socket: &str) -> String {
          -device vhost-user-test-device,chardev=c0,virtio-id={},num_vqs={},vq_size={},config_size={}\n",
         face.device_id,
         face.queue_sizes.len(),
-        face.queue_sizes.iter().max().unwrap_or(&0),
+        face.queue_sizes.iter().min().unwrap_or(&0),
         face.config.len(),
     )
 }

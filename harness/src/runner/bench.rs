@@ -67,6 +67,8 @@ pub struct BootRequest {
     pub seed: u64,
     /// Where debuggers find the boards: a TCP port for slot A, those after it for the others.
     pub debugger: Option<u16>,
+    /// A CAN interface of this machine that joins the array's bus.
+    pub can_bridge: Option<String>,
 }
 
 /// Whoever owns an emulator.

@@ -229,6 +229,119 @@ fn what_goes_in_at_one_port_comes_out_at_the_other() {
     server.end();
 }
 
+/// A request of virtio-can (virtio 1.4 §5.22), and its result.
+fn can(guest: &mut Guest, queue: usize, request: &[u8]) -> u8 {
+    let (at, result) = (BUFFERS, BUFFERS + 0x1000);
+    guest.write(at, request);
+    guest.put(result, 0xee_u8);
+    guest.submit(queue, 0, &[out(at, request.len()), room(result, 1)]);
+    assert_eq!(guest.wait(queue, 1), [(0, 1)]);
+    guest.get(result)
+}
+
+#[test]
+fn a_can_controller_is_on_a_bus() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "can");
+    assert!(
+        server
+            .said
+            .contains("virtio-id=36,num_vqs=3,vq_size=64,config_size=2"),
+        "{}",
+        server.said
+    );
+    let mut guest = Guest::new(3, 64);
+    let mut frontend = guest.connect(&server.socket());
+    let mut events = server.events();
+    let mut told = |wanted: &str| {
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert_ne!(events.read_line(&mut line).unwrap(), 0, "{wanted}");
+        }
+    };
+    let frame = [
+        1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x23, 1, 0, 0, 0xbe, 0xef,
+    ];
+    assert_eq!(can(&mut guest, 0, &frame), 1, "stopped");
+    assert_eq!(can(&mut guest, 2, &[1, 2]), 0);
+    assert_eq!(server.control("watch on"), "ok");
+    assert_eq!(can(&mut guest, 0, &frame), 0, "acknowledged");
+    told("can-frame 123#BEEF from=controller");
+    let receive = BUFFERS + 0x2000;
+    guest.submit(1, 0, &[room(receive, 80)]);
+    assert_eq!(server.control("send 00000077##1.0A.0B"), "ok");
+    assert_eq!(guest.wait(1, 1), [(0, 18)]);
+    let heard = guest.read(receive, 18);
+    assert_eq!(heard[..4], [1, 1, 2, 0]);
+    assert_eq!(heard[8..], [0, 0xc0, 0, 0, 0x77, 0, 0, 0, 0x0a, 0x0b]);
+    assert_eq!(server.control("fault crc 1"), "ok");
+    assert_eq!(can(&mut guest, 0, &frame), 0, "at the second try");
+    told("can-frame 123#BEEF from=controller error=crc");
+    assert!(server.control("status").contains("tec=7"));
+    // A rate that nobody understands leads to bus-off.
+    assert_eq!(server.control("wrong-rate"), "ok");
+    assert_eq!(can(&mut guest, 0, &frame), 1);
+    told("can-bus-off");
+    assert_eq!(Guest::config(&mut frontend, 2), [1, 0]);
+    assert_eq!(server.control("mend"), "ok");
+    assert_eq!(can(&mut guest, 2, &[1, 2]), 0);
+    assert_eq!(can(&mut guest, 0, &frame), 0, "after 128 pauses");
+    assert_eq!(Guest::config(&mut frontend, 2), [0, 0]);
+    // Nobody acknowledges, until somebody does.
+    assert_eq!(server.control("other off"), "ok");
+    guest.write(BUFFERS, &frame);
+    guest.submit(0, 0, &[out(BUFFERS, 18), room(BUFFERS + 0x1000, 1)]);
+    told("can-error-passive");
+    assert_eq!(server.control("other on"), "ok");
+    assert_eq!(guest.wait(0, 1), [(0, 1)]);
+    assert_eq!(guest.get::<u8>(BUFFERS + 0x1000), 0);
+    for (command, hint) in [
+        ("send 123", "123#11.22"),
+        ("send 800#", "more bits"),
+        ("fault cosmic 1", "acknowledgement"),
+        ("fault bit 0", "from 1 on"),
+        ("watch", "no command"),
+    ] {
+        let answer = server.control(command);
+        assert!(answer.contains(hint), "{command}: {answer}");
+    }
+    server.end();
+}
+
+#[test]
+fn every_trouble_of_a_bus_comes_and_goes() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "can --data-bit-rate 0");
+    let mut guest = Guest::new(3, 64);
+    let _frontend = guest.connect(&server.socket());
+    assert_eq!(can(&mut guest, 2, &[1, 2]), 0);
+    let frame = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x23, 1, 0, 0];
+    for (trouble, remedy) in [
+        ("cable out", "cable in"),
+        ("short on", "short off"),
+        ("babble", "mend"),
+        ("cable out", "mend"),
+        ("short on", "mend"),
+    ] {
+        assert_eq!(can(&mut guest, 0, &frame), 0, "before {trouble}");
+        assert_eq!(server.control(trouble), "ok");
+        guest.write(BUFFERS, &frame);
+        guest.submit(0, 0, &[out(BUFFERS, 16), room(BUFFERS + 0x1000, 1)]);
+        assert!(server.control("status").contains("controller started"));
+        assert_eq!(guest.answers(0), [], "{trouble}");
+        assert_eq!(server.control(remedy), "ok");
+        assert_eq!(guest.wait(0, 1), [(0, 1)], "{remedy}");
+    }
+    let refused = server.control("send 1##0");
+    assert!(refused.contains("123##1.11.22"), "{refused}");
+    let refused = server.control("send 001##0");
+    assert!(refused.contains("--data-bit-rate is 0"), "{refused}");
+    server.end();
+}
+
 #[test]
 fn board_control_tells_time_and_traces() {
     let _alone = alone();
@@ -260,6 +373,7 @@ fn every_kind_teaches() {
         "console",
         "panel",
         "network",
+        "can",
         "board-control",
     ] {
         let output = arraybench(folder.path())

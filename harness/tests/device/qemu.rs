@@ -73,7 +73,7 @@ fn a_linux_goes_on_after_a_stop_and_after_a_kill_of_its_disk() {
     server.end();
 }
 
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("raid", "raid --level 1 --memory 1MiB"),
     ("media", "media"),
     ("flash", "flash --chip chip --size 1MiB"),
@@ -81,6 +81,7 @@ const KINDS: [(&str, &str); 7] = [
     ("panel", "panel --png p.png"),
     ("network", "network --peer-socket t"),
     ("board", "board-control"),
+    ("can", "can"),
 ];
 
 fn serve(folder: &Path, (name, words): (&str, &str)) -> Server {
@@ -131,7 +132,7 @@ fn a_linux_finds_every_device() {
     let found = machine.ask("cat /sys/bus/virtio/devices/*/device");
     assert_eq!(
         found,
-        "0x0002 0x0002 0x002d 0x0003 0x0010 0x0001 0x0001 0x0026"
+        "0x0002 0x0002 0x002d 0x0003 0x0010 0x0001 0x0001 0x0026 0x0024"
     );
     let driven = machine.ask("cd /sys/bus/virtio/drivers && echo */virtio*");
     assert_eq!(

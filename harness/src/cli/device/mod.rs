@@ -52,6 +52,7 @@ enum Kind {
     Console(other::Console),
     Panel(other::Panel),
     Network(other::Network),
+    Can(other::Can),
     BoardControl(other::BoardControl),
 }
 
@@ -64,6 +65,7 @@ impl Device {
             Kind::Console(console) => console.run(),
             Kind::Panel(panel) => panel.run(),
             Kind::Network(network) => network.run(),
+            Kind::Can(can) => can.run(),
             Kind::BoardControl(control) => control.run(),
         };
         served?;

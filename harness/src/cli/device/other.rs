@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use devices::can::BitRates;
 use emulator::rig::Bytes;
 use emulator::serve::Pace;
 
 use super::{Common, Timing};
+use crate::cli::bridge::CanBridge;
 use crate::device::{self, DeviceError, DiskFile, FileKind};
 
 /// Service media: a read-only disk that comes and goes.
@@ -136,6 +138,53 @@ impl Network {
         serving.sockets.push(self.peer_socket);
         let network = device::Network::new();
         device::serve(network, &serving, &about, device::Network::HELP)
+    }
+}
+
+/// A CAN controller (virtio-can, device 36), and a bus with one more node on it.
+///
+/// The bus is bit-exact CAN 2.0 and CAN FD, in real time. The other node acknowledges, and sends what `send` says.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  arraybench device can --socket ./s --control ./c
+  arraybench control ./c send 123#DEADBEEF
+  arraybench control ./c fault crc 3
+  arraybench control ./c events        what happens; after `watch on` also every frame
+  arraybench device can --socket ./s --can-bridge can0
+                                       a bus that real hardware is on")]
+pub(super) struct Can {
+    /// Bits a second
+    #[arg(long, value_name = "N", default_value_t = 500_000,
+          value_parser = clap::value_parser!(u32).range(10_000..=1_000_000))]
+    bit_rate: u32,
+    /// Bits a second in the data phase of CAN FD frames; 0: the controller knows no CAN FD
+    #[arg(long, value_name = "N", default_value_t = 2_000_000,
+          value_parser = clap::value_parser!(u32).range(0..=8_000_000))]
+    data_bit_rate: u32,
+    #[command(flatten)]
+    bridge: CanBridge,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Can {
+    pub(super) fn run(self) -> Result<(), DeviceError> {
+        if (1..self.bit_rate).contains(&self.data_bit_rate) {
+            let what = format!(
+                "--data-bit-rate {} is below --bit-rate {}: the data phase is the faster one; say 0 for none",
+                self.data_bit_rate, self.bit_rate
+            );
+            return Err(DeviceError::Usage(what));
+        }
+        let rates = BitRates {
+            nominal: self.bit_rate,
+            data: self.data_bit_rate,
+        };
+        let can = device::Can::new(rates, self.bridge.open()?);
+        let serving = self.common.serving(Pace::Real);
+        let about = format!("CAN controller, at {}", self.common.socket.display());
+        device::serve(can, &serving, &about, device::Can::HELP)
     }
 }
 
