@@ -118,6 +118,7 @@ fn main() {
     );
     let budget = Duration::from_secs(20);
     let plan = SweepPlan {
+        frames: false,
         scenario: upgrade,
         depth: 1,
         budget: Some(budget),

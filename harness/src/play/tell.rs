@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use devices::can::{Ending, FaultId};
 
+use super::ask::frames_begun;
+use super::nodes::nodes_alike;
 use super::{Answered, PlayError, Player, sockets};
 use crate::report::{Figure, Line, Record, Sink, SinkError};
 use crate::scenario::{Action, Step};
@@ -236,6 +238,16 @@ impl Player<'_> {
                 "boots",
             ));
             figures.push(figure(format!("VM exits of {letter}"), exits, "exits"));
+        }
+        for nodes in nodes_alike(&self.stage, &self.scenario.rig) {
+            let words = [&nodes.kind, &nodes.state, &nodes.version];
+            let words: Vec<&str> = words.into_iter().map(String::as_str).collect();
+            let name = words.join(" ").trim_end().to_owned();
+            figures.push(figure(name, nodes.names.len() as u64, "nodes"));
+        }
+        if self.stage.array.shared().can.is_some() {
+            let frames = frames_begun(&self.stage);
+            figures.push(figure("frames on the CAN bus".to_owned(), frames, "frames"));
         }
         let operations = self.stage.operations().values().sum();
         figures.push(figure(

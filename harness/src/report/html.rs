@@ -236,11 +236,12 @@ impl Section {
 
     fn lane(&mut self, time: &str, place: &str, class: &str, html: &str) {
         let last = self.lanes.len().saturating_sub(1);
-        let lane = self
-            .lanes
-            .iter()
-            .position(|lane| lane == place)
-            .unwrap_or(last);
+        let own = self.lanes.iter().position(|lane| lane == place);
+        let lane = own.unwrap_or(last);
+        let html = &match own {
+            Some(_) => html.to_owned(),
+            None => format!("{}: {html}", escape(place)),
+        };
         self.rows
             .push_str(&format!("<tr class=\"{class}\"><td>{time}</td>"));
         for index in 0..self.lanes.len() {

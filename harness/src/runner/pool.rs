@@ -41,6 +41,8 @@ pub enum GoldenPolicy {
 
 /// Records under way between a worker and the reports; a worker that is faster waits.
 const IN_FLIGHT: usize = 4096;
+/// More nodes than these share the last lane of a timeline, each line with its name.
+const MOST_NODE_LANES: usize = 12;
 
 /// Plays `scenarios`, several at a time. Reports are fed from this thread alone.
 ///
@@ -204,6 +206,13 @@ fn play_one(
     };
     let mut places: Vec<String> = scenario.rig.slots().map(|slot| slot.to_string()).collect();
     places.push("shelf".to_owned());
+    if !scenario.rig.can.segments.is_empty() {
+        places.push("can".to_owned());
+    }
+    let nodes: Vec<String> = scenario.rig.nodes().map(|node| node.name).collect();
+    if nodes.len() <= MOST_NODE_LANES {
+        places.extend(nodes);
+    }
     say(Record::ScenarioStarted {
         name: scenario.name.clone(),
         path: scenario.path.display().to_string(),

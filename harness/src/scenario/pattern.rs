@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::files::nearest;
@@ -145,8 +146,10 @@ pub const EVENTS: [&str; 124] = [
 /// Without a place any place will do; of the words only those given must be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPattern {
-    /// Where it happened.
+    /// Where it happened, as the scenario says it; a word may stand for several places.
     pub place: Option<String>,
+    /// The places that this is.
+    pub places: BTreeSet<String>,
     /// The name of the event.
     pub name: String,
     /// `key=value` words it must have.
@@ -157,13 +160,14 @@ impl EventPattern {
     /// Longest pattern.
     pub const LONGEST: usize = 200;
 
-    /// Reads a pattern; `places` are those where something can happen, `more` event names of the scenario's own.
+    /// Reads a pattern; `places` tells where a word says that something happened, or else what words there are;
+    /// `more` are event names of the scenario's own.
     ///
     /// # Errors
     /// What is wrong, and the remedy.
     pub fn parse(
         text: &str,
-        places: &[String],
+        places: impl Fn(&str) -> Result<BTreeSet<String>, Vec<String>>,
         more: &[String],
     ) -> Result<EventPattern, (String, String)> {
         let form = "write it like \"A: reflash-started level=3\"".to_owned();
@@ -173,19 +177,18 @@ impl EventPattern {
                 form,
             ));
         }
-        let (place, rest) = match text.split_once(": ") {
-            Some((place, rest)) => {
-                if !places.iter().any(|known| known == place) {
-                    let known = places.iter().map(String::as_str);
-                    let remedy = match nearest(place, known) {
+        let (place, places, rest) = match text.split_once(": ") {
+            Some((place, rest)) => match places(place) {
+                Ok(places) => (Some(place.to_owned()), places, rest),
+                Err(known) => {
+                    let remedy = match nearest(place, known.iter().map(String::as_str)) {
                         Some(meant) if meant.len() > 1 => format!("did you mean `{meant}`?"),
                         _ => form,
                     };
                     return Err((format!("this rig has no place `{place}`"), remedy));
                 }
-                (Some(place.to_owned()), rest)
-            }
-            None => (None, text),
+            },
+            None => (None, BTreeSet::new(), text),
         };
         let mut words = rest.split_whitespace().map(str::to_owned);
         let name = words
@@ -211,12 +214,17 @@ impl EventPattern {
         if let Some(word) = words.iter().find(|word| !word.contains('=')) {
             return Err((format!("`{word}` is not a key=value word"), form));
         }
-        Ok(EventPattern { place, name, words })
+        Ok(EventPattern {
+            place,
+            places,
+            name,
+            words,
+        })
     }
 
     /// Whether an event that happened at `place` with the words of `text` is one.
     pub fn matches(&self, place: &str, text: &str) -> bool {
-        if self.place.as_deref().is_some_and(|wanted| wanted != place) {
+        if self.place.is_some() && !self.places.contains(place) {
             return false;
         }
         let mut given = text.split_whitespace();
@@ -244,14 +252,19 @@ mod tests {
 
     use super::*;
 
-    fn places() -> Vec<String> {
-        ["A", "B", "shelf", "drive-1"].map(str::to_owned).to_vec()
+    fn places(word: &str) -> Result<BTreeSet<String>, Vec<String>> {
+        let known = ["A", "B", "shelf", "drive-1"].map(str::to_owned);
+        match word {
+            "drive-*" => Ok(["drive-1", "drive-2"].map(str::to_owned).into()),
+            _ if known.iter().any(|it| it == word) => Ok(BTreeSet::from([word.to_owned()])),
+            _ => Err(known.to_vec()),
+        }
     }
 
     #[test]
     fn a_pattern_asks_for_what_it_says_and_no_more() {
         let check = |pattern: &str, place: &str, text: &str, wanted: bool| {
-            let pattern = EventPattern::parse(pattern, &places(), &[]).unwrap();
+            let pattern = EventPattern::parse(pattern, places, &[]).unwrap();
             assert_eq!(pattern.matches(place, text), wanted, "{pattern}");
         };
         let happened = "reflash-started level=3 bank=A version=2.0";
@@ -270,11 +283,13 @@ mod tests {
         check("shelf: rebuild-began", "shelf", "rebuild-began", true);
         check("drive-1: reset", "drive-1", "reset cause=cold", true);
         check("drive-1: reset", "A", "reset cause=cold", false);
+        check("drive-*: reset", "drive-2", "reset cause=cold", true);
+        check("drive-*: reset", "A", "reset cause=cold", false);
     }
 
     #[test]
     fn a_misspelt_event_is_not_waited_for() {
-        let check = |text: &str| EventPattern::parse(text, &places(), &["my-event".to_owned()]);
+        let check = |text: &str| EventPattern::parse(text, places, &["my-event".to_owned()]);
         assert_eq!(
             check("reflash-start").unwrap_err().1,
             "did you mean `reflash-started`?"

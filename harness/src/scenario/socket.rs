@@ -53,8 +53,8 @@ impl Socket {
 }
 
 /// What stands for several nodes, as messages explain it.
-pub const NODE_GROUPS: &str = "nodes are named one by one, by the group of the rig they are of (drive), by how their names begin \
-     (drive-*), by their set (set-2), or all together (nodes)";
+pub const NODE_GROUPS: &str = "nodes are named one by one, by the group of the rig they are of (drive), by a part of their names \
+     (drive-*, *-drive-*), by their set (set-2), or all together (nodes)";
 
 /// The nodes that `word` stands for; nothing where it stands for none.
 pub fn nodes_named(word: &str, rig: &Rig) -> Option<BTreeSet<u16>> {
@@ -63,14 +63,35 @@ pub fn nodes_named(word: &str, rig: &Rig) -> Option<BTreeSet<u16>> {
     }
     let set: Option<u8> = word.strip_prefix("set-").and_then(|set| set.parse().ok());
     let stands = (0..).zip(rig.nodes()).filter(|(_, node)| {
-        let begins = word.strip_suffix('*');
         word == "nodes"
             || node.group.name == word
             || set == Some(node.group.set)
-            || begins.is_some_and(|begins| !begins.is_empty() && node.name.starts_with(begins))
+            || is_like(&node.name, word)
     });
     let found: BTreeSet<u16> = stands.map(|(index, _)| index).collect();
     (!found.is_empty()).then_some(found)
+}
+
+/// Whether `name` is `word`, in which each `*` stands for any text. Stars alone would name everything by accident.
+fn is_like(name: &str, word: &str) -> bool {
+    let mut parts = word.split('*');
+    let (Some(first), Some(last)) = (parts.next(), parts.next_back()) else {
+        return false;
+    };
+    let ends = name
+        .strip_prefix(first)
+        .and_then(|rest| rest.strip_suffix(last));
+    let Some(mut rest) = ends.filter(|_| word.contains(|c| c != '*')) else {
+        return false;
+    };
+    // The first place that fits leaves most for the parts behind it.
+    parts.all(|part| match rest.split_once(part) {
+        Some((_, behind)) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    })
 }
 
 #[cfg(test)]
@@ -103,9 +124,21 @@ mod tests {
         check("base-drive", &[1, 2]);
         check("base-drive-2", &[2]);
         check("base-*", &[1, 2, 3]);
+        check("*-drive-*", &[1, 2]);
+        check("*e-*-1", &[1]);
+        check("*y", &[3]);
         check("set-2", &[3]);
         check("nodes", &[0, 1, 2, 3]);
-        for nobody in ["", "*", "set-3", "drive-*", "A", "base-drive-3"] {
+        for nobody in [
+            "",
+            "*",
+            "**",
+            "panel*l",
+            "set-3",
+            "drive-*",
+            "A",
+            "base-drive-3",
+        ] {
             check(nobody, &[]);
         }
     }

@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
+
 use emulator::rig::{Bytes, Slot, Span};
 
 use super::super::action::{Action, Answer, BoardState, ConsoleStep, HostAction, Workload};
 use super::super::load::Context;
 use super::super::pattern::EventPattern;
-use super::super::socket::Socket;
+use super::super::socket::{Socket, nodes_named};
 use super::Verb;
 use super::boards::{required_sockets, slot};
 use crate::files::Reader;
@@ -230,10 +232,22 @@ pub(super) fn pattern(
     span: std::ops::Range<usize>,
     context: &Context<'_>,
 ) -> Option<EventPattern> {
-    let mut places: Vec<String> = context.rig.slots().map(|slot| slot.to_string()).collect();
-    places.extend(["shelf", "can"].map(str::to_owned));
-    places.extend(context.rig.nodes().map(|node| node.name));
-    let pattern = EventPattern::parse(text, &places, &context.events);
+    let rig = context.rig;
+    let places = |word: &str| {
+        let mut known: Vec<String> = rig.slots().map(|slot| slot.to_string()).collect();
+        known.extend(["shelf", "can"].map(str::to_owned));
+        if known.iter().any(|place| place == word) {
+            return Ok(BTreeSet::from([word.to_owned()]));
+        }
+        let Some(meant) = nodes_named(word, rig) else {
+            known.extend(rig.nodes().map(|node| node.name));
+            return Err(known);
+        };
+        let nodes = (0..).zip(rig.nodes());
+        let meant = nodes.filter(|(index, _)| meant.contains(index));
+        Ok(meant.map(|(_, node)| node.name).collect())
+    };
+    let pattern = EventPattern::parse(text, places, &context.events);
     pattern
         .map_err(|(what, remedy)| context.findings.at(span, "here", what, remedy))
         .ok()
