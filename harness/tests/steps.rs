@@ -8,9 +8,9 @@ use harness::play::Player;
 use harness::report::{Line, Record, Sink, SinkError};
 use harness::scenario::Scenario;
 
-/// What did not hold, in words.
+/// What did not hold, in words, and the steps whose faults had no effect.
 #[derive(Default)]
-struct Complaints(Vec<String>);
+struct Complaints(Vec<String>, Vec<usize>);
 
 impl Sink for Complaints {
     fn take(&mut self, line: &Line) -> Result<(), SinkError> {
@@ -21,6 +21,9 @@ impl Sink for Complaints {
         } = &line.record
         {
             self.0.push(message.clone());
+        }
+        if let Record::FaultSilent { step, .. } = &line.record {
+            self.1.push(*step);
         }
         Ok(())
     }
@@ -149,4 +152,51 @@ fn what_a_restore_undoes_is_told_and_not_counted() {
     assert_eq!(told, [up, up, again]);
     let undone = ["bench: noted", "A: power-cut", "bench: restored"];
     assert!(undone.map(|line| place(&timeline, line)).is_sorted());
+}
+
+#[test]
+fn a_fault_of_the_bus_without_effect_is_told_unless_it_was_undone() {
+    let check = |steps: &[&str], silent: &[usize]| {
+        let firmware = "{ A = \"1.0\", array = \"1.0\" }";
+        let scenario = scenario("nodes-alone", firmware, steps);
+        let mut told = Complaints::default();
+        let mut player = Player::new(&scenario, &EngineChoice::Kvm).expect("the bench plays");
+        for step in 0..scenario.steps.len() {
+            let held = player.play_step(step, &mut told).expect("the bench plays");
+            assert!(held, "{:?}", told.0);
+        }
+        player
+            .tell_invariants(&mut told)
+            .expect("nothing fails to be told");
+        assert_eq!(told.1, silent, "{steps:?}");
+    };
+    let on = r#"{ power = "on" }, { await = "minimal", board = "nodes", within = "1s" }"#;
+    let late = r#"{ can_fault = "lost", from = "drive", nth = 1000 }"#;
+    let soon = r#"{ can_fault = "lost", from = "drive" }"#;
+    let wait = r#"{ wait = "3s" }"#;
+    check(&[on, late, wait], &[2]);
+    check(&[on, soon, wait], &[]);
+    // Mended before it had an effect is without effect all the same.
+    let mended = r#"{ can_fault = "mended" }"#;
+    check(&[on, late, mended, wait], &[2]);
+    let (keep, back) = (r#"{ checkpoint = "x" }"#, r#"{ restore = "x" }"#);
+    check(&[on, keep, late, back, wait], &[]);
+    check(&[on, late, keep, soon, wait, back], &[2]);
+}
+
+#[test]
+fn a_node_in_its_place_has_the_power_of_its_place() {
+    let steps = [
+        r#"{ power = "on" }, { await = "minimal", board = "nodes", within = "1s" }"#,
+        // Its supply stays on, so what is put in starts by itself.
+        r#"{ pull = "xy" }, { insert = "xy", serial = "S-1" }"#,
+        r#"{ await = "minimal", board = "xy", within = "1s" }"#,
+        // Off, and it waits.
+        r#"{ cut = "drive" }, { swap = "drive", serial = "S-2" }, { wait = "1s" }"#,
+        r#"{ expect = { nodes = { xy = { serial = "S-1", boots = 2 }, drive = { serial = "S-2", state = "off" } } } }"#,
+        r#"{ expect = { nodes = { all = { state = "minimal", count = 4 }, set-1 = { boots = 1 } } } }"#,
+    ];
+    let firmware = "{ A = \"1.0\", array = \"1.0\" }";
+    let (_, complaints) = play(&scenario("nodes-alone", firmware, &steps));
+    assert_eq!(complaints, [""; 0]);
 }

@@ -11,7 +11,7 @@ use devices::time::Nanos;
 use emulator::array::{Array, PowerDomain, Source, Storage, WiringError};
 use emulator::board::Controller;
 use emulator::engine::EngineChoice;
-use emulator::rig::{Rig, Slot, Unit};
+use emulator::rig::{NodeType, Rig, Slot, Unit};
 
 use super::command::Command;
 use super::glass;
@@ -362,6 +362,12 @@ impl Session {
                 self.stage.host.verify(now);
             }
             Command::Panel { board, file } => {
+                if let Some(Socket::Node(node)) = board
+                    && let Some(node) = self.rig.nodes().nth((*node).into())
+                    && node.group.kind != NodeType::OperatorPanel
+                {
+                    return Err(format!("{} has no panel", node.name));
+                }
                 let place =
                     board.map_or(Source::Board(self.front), |board| Source::of(board.unit()));
                 return self.panel(place, file.as_deref());
