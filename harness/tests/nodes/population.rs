@@ -1,24 +1,40 @@
 //! Many nodes.
 
-use distribution::Offer::Combined;
+use distribution::{Content, Edition, Module, Offer};
 use emulator::rig::NodeType;
+use harness::firmware::node_image;
 use harness::runner::Engine;
 
 use crate::bench::{Bench, Images, RIG, rig};
 
-/// What so many drives cost, each: exits until they run their images, and KiB of memory.
-fn cost(count: u16) -> (u64, usize) {
+/// What it takes until all of so many drives run their images.
+struct Cost {
+    /// Exits of each.
+    exits: u64,
+    /// KiB of memory of each.
+    memory: usize,
+    broadcasts: usize,
+    /// Since the master closed its first window.
+    seconds: f64,
+}
+
+fn cost(count: u16, offer: Offer) -> Cost {
     let mut rig = rig(RIG);
     rig.nodes.truncate(1);
     let group = &mut rig.nodes[0];
     (group.name, group.kind, group.count) = ("drive".to_owned(), NodeType::Drive, count);
     let before = resident_kib();
     let mut bench = Bench::of(rig, Engine::Kvm);
-    bench.start_master(Images::combined("1.0"), Combined);
+    let image = node_image(Module::Drive, "1.0").expect("the product has it");
+    let only = Content::Only(Module::Drive);
+    bench.start_master(Images::default().with(Edition::Base, only, image), offer);
     bench.power_on();
+    let closed = |bench: &Bench| bench.count("master", "window-closed") > 0;
+    assert!(bench.play(5, closed), "{}", bench.told());
+    let begun = bench.array.now();
     // Each line is looked at once: there are many.
     let (mut looked, mut up) = (0, 0);
-    let all_up = bench.play(5, |bench| {
+    let all_up = bench.play(100, |bench| {
         let new = &bench.lines[looked..];
         looked = bench.lines.len();
         up += new
@@ -28,10 +44,14 @@ fn cost(count: u16) -> (u64, usize) {
         up == usize::from(count)
     });
     assert!(all_up, "{}", bench.told());
-    assert_eq!(bench.count("master", "broadcast-started"), 1);
     let memory = resident_kib().saturating_sub(before) / usize::from(count);
     let exits = bench.array.nodes().iter().map(|it| it.counters().exits);
-    (exits.sum::<u64>() / u64::from(count), memory)
+    Cost {
+        exits: exits.sum::<u64>() / u64::from(count),
+        memory,
+        broadcasts: bench.count("master", "broadcast-started"),
+        seconds: (bench.array.now().0 - begun.0) as f64 / 1e9,
+    }
 }
 
 fn resident_kib() -> usize {
@@ -44,12 +64,27 @@ fn resident_kib() -> usize {
 
 #[test]
 fn cd5_a_hundred_drives_get_one_broadcast_and_cost_no_more_each_than_ten() {
-    let (few, _) = cost(10);
-    let (many, memory) = cost(100);
+    let (few, many) = (cost(10, Offer::Requested), cost(100, Offer::Requested));
+    assert_eq!((few.broadcasts, many.broadcasts), (1, 1));
+    let (few, each) = (few.exits, many.exits);
     assert!(
-        many * 10 <= few * 12,
-        "exits: {few} each of 10, {many} of 100"
+        each * 10 <= few * 12,
+        "exits: {few} each of 10, {each} of 100"
     );
     // Its RAM of 1 MiB, and at most 2 MiB besides.
-    assert!(memory <= 3 << 10, "{memory} KiB each");
+    assert!(many.memory <= 3 << 10, "{} KiB each", many.memory);
+}
+
+#[test]
+fn cd63_direct_downloads_take_as_many_times_as_long_as_there_are_nodes() {
+    let (once, each) = (cost(20, Offer::Requested), cost(20, Offer::Direct));
+    assert_eq!((once.broadcasts, each.broadcasts), (1, 20));
+    eprintln!("N {} {}", once.seconds, each.seconds);
+    let times = each.seconds / once.seconds;
+    assert!(
+        (15.0..25.0).contains(&times),
+        "{} s, {} s",
+        once.seconds,
+        each.seconds
+    );
 }
