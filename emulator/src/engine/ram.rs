@@ -81,7 +81,9 @@ impl Ram {
     fn map(mib: u32, file: Option<&File>, beyond: Option<u64>) -> Result<Ram, EngineError> {
         let problem = |why: String| EngineError::Memory { mib, why };
         let size = (mib as usize) << 20;
-        let mapped = size + HUGE;
+        // RAM of less than a huge page has one nevertheless: what is behind its end is never touched.
+        let whole = size.next_multiple_of(HUGE);
+        let mapped = whole + HUGE;
         let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let (flags, descriptor) = match file {
             None => (anonymous, -1),
@@ -108,10 +110,10 @@ impl Ram {
             None => mapping.align_offset(HUGE),
             Some(_) => 0,
         };
-        // SAFETY: the offset is below HUGE, and HUGE bytes more than `size` were mapped.
+        // SAFETY: the offset is below HUGE, and HUGE bytes more than `whole` were mapped.
         let base = unsafe { mapping.add(skipped) };
         // SAFETY: advice about our own mapping. A host that refuses huge pages is only slower.
-        unsafe { libc::madvise(base.cast(), size, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(base.cast(), whole, libc::MADV_HUGEPAGE) };
         let region = |start: u64, end: u64| {
             let length = usize::try_from(end - start).unwrap_or(0);
             let offset = usize::try_from(start).unwrap_or(0);
@@ -135,6 +137,8 @@ impl Ram {
         let end = size as u64;
         let mut regions = match (file, beyond) {
             (Some(_), None) => vec![region(0, end)?],
+            // There may be no RAM behind the hole.
+            _ if end <= HOLE_END => vec![region(0, HOLE_START)?],
             _ => vec![region(0, HOLE_START)?, region(HOLE_END, end)?],
         };
         if let Some(beyond) = beyond {
@@ -328,6 +332,19 @@ mod tests {
                 .is_err()
         );
         assert!(ram.memory().write_obj(1_u8, GuestAddress(HOLE_END)).is_ok());
+    }
+
+    #[test]
+    fn ram_may_end_at_the_hole() {
+        let mut ram = Ram::new(1).unwrap();
+        let write = |at| ram.memory().write_obj(1_u8, GuestAddress(at)).is_ok();
+        assert_eq!([0, HOLE_START - 1].map(write), [true; 2]);
+        assert_eq!([HOLE_START, HOLE_END].map(write), [false; 2]);
+        let saved = ram.save(None);
+        ram.clear();
+        assert_eq!(ram.save(None).pages.len(), 0);
+        ram.restore(&saved).unwrap();
+        assert_eq!([0, HOLE_START - 1].map(|at| peek(&ram, at)), [1, 1]);
     }
 
     #[test]

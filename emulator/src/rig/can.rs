@@ -10,7 +10,7 @@ pub const MAX_NODES: u16 = 256;
 const BIT_RATE: (u32, u32) = (10_000, 1_000_000);
 const DATA_BIT_RATE_MAX: u32 = 8_000_000;
 const SEGMENTS_MAX: usize = 16;
-const NODE_RAM_MIB: (u32, u32) = (2, 16);
+const NODE_RAM_MIB: (u32, u32) = (1, 16);
 const SETS_MAX: u8 = 15;
 
 /// The CAN bus: how fast it is, and its segments (board manual §10). Without segments there is none.
@@ -84,7 +84,7 @@ impl Default for NodeGroup {
             set: 1,
             generic: false,
             rom: "1.0".to_owned(),
-            ram_mib: 2,
+            ram_mib: 1,
         }
     }
 }

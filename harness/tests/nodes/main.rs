@@ -5,4 +5,5 @@ mod bench;
 mod damage;
 mod images;
 mod offers;
+mod population;
 mod reboots;
