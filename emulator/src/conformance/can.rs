@@ -327,7 +327,7 @@ pub(super) fn hears_only_what_was_negotiated<H: Host>() {
     }
 }
 
-/// Raw rings before a controller that takes part, on a bus whose frames take seconds.
+/// Raw rings before a controller that takes part, on a bus whose frames take a minute.
 fn slowly<H: Host>(features: u64) -> (Port<H>, Vec<Ring>) {
     let port = Port::<H>::all(&[CAN], Pace::Held).remove(0);
     let rings = begin(&port, features);
@@ -337,12 +337,12 @@ fn slowly<H: Host>(features: u64) -> (Port<H>, Vec<Ring>) {
 fn begin<H: Host>(port: &Port<H>, features: u64) -> Vec<Ring> {
     let mut rings = port.drive(&contract_of(CAN, features));
     assert_eq!(mode(port, &mut rings, START), OK);
-    port.host.pass(SECONDS);
+    port.host.pass(A_WHILE);
     rings
 }
 
 /// Long enough for whatever is said of a few frames.
-const SECONDS: Nanos = Nanos::from_secs(100);
+const A_WHILE: Nanos = Nanos::from_secs(1000);
 
 fn mode<H: Host>(port: &Port<H>, rings: &mut [Ring], mode: u16) -> u8 {
     let ring = &mut rings[usize::from(CONTROL)];
@@ -379,7 +379,7 @@ pub(super) fn tells_when_a_frame_was_acknowledged<H: Host>() {
     let ring = &mut rings[usize::from(TRANSMIT)];
     offer(&port, ring, 0..2);
     assert_eq!(answered(ring), [], "under way");
-    port.host.pass(SECONDS);
+    port.host.pass(A_WHILE);
     assert_eq!(answered(ring), [(0, OK), (1, OK)]);
     assert_eq!(watched(&port), ["000#", "001#"]);
 }
@@ -390,7 +390,7 @@ pub(super) fn tells_when_a_frame_is_scheduled<H: Host>() {
     offer(&port, ring, 0..2);
     assert_eq!(answered(ring), [(0, OK), (1, OK)]);
     assert_eq!(watched(&port), [""; 0], "under way");
-    port.host.pass(SECONDS);
+    port.host.pass(A_WHILE);
     assert_eq!(watched(&port), ["000#", "001#"]);
     assert_eq!(answered(ring), [], "once");
 }
@@ -401,13 +401,13 @@ pub(super) fn answers_what_it_has_when_stopped<H: Host>() {
     assert_eq!(mode(&port, &mut rings, STOP), OK);
     let ring = &mut rings[usize::from(TRANSMIT)];
     assert_eq!(answered(ring), [(0, NOT_OK), (1, NOT_OK), (2, NOT_OK)]);
-    port.host.pass(SECONDS);
+    port.host.pass(A_WHILE);
     assert_eq!(watched(&port), [""; 0], "cut off");
     assert_eq!(port.host.config(CAN, 0, 2), [0, 0], "as it was told to");
     // What was cut off is not sent later.
     assert_eq!(mode(&port, &mut rings, START), OK);
     offer(&port, &mut rings[usize::from(TRANSMIT)], 5..6);
-    port.host.pass(SECONDS);
+    port.host.pass(A_WHILE);
     assert_eq!(watched(&port), ["005#"]);
 }
 
@@ -466,7 +466,7 @@ pub(super) fn goes_passive_when_nobody_acknowledges<H: Host>() {
     port.host.operate(|it| it.wire.stop(it.wire.now(), WATCHER));
     let ring = &mut rings[usize::from(TRANSMIT)];
     offer(&port, ring, 0..1);
-    (0..20).for_each(|_| port.host.pass(SECONDS));
+    (0..20).for_each(|_| port.host.pass(A_WHILE));
     let errors = port.host.operate(|it| it.wire.errors(0));
     assert_eq!(errors.confinement(), Confinement::ErrorPassive);
     assert_eq!(port.host.config(CAN, 0, 2), [0, 0], "not bus-off");
@@ -475,7 +475,7 @@ pub(super) fn goes_passive_when_nobody_acknowledges<H: Host>() {
     // As soon as somebody is there it arrives.
     port.host
         .operate(|it| it.wire.start(it.wire.now(), WATCHER));
-    port.host.pass(SECONDS);
+    port.host.pass(A_WHILE);
     assert_eq!(answered(ring), [(0, OK)]);
     assert_eq!(watched(&port), ["000#"]);
 }
@@ -493,7 +493,7 @@ pub(super) fn sends_more_than_it_can_schedule<H: Host>() {
     assert_eq!(answered(ring), []);
     let mut heard = Vec::new();
     for _ in 0..10 {
-        port.host.pass(SECONDS);
+        port.host.pass(A_WHILE);
         heard.extend(watched(&port));
     }
     assert_eq!(answered(ring), batch);
@@ -548,10 +548,10 @@ pub(super) fn forgets_frames_and_buffers_when_reset<H: Host>() {
         }
         port.notify_only(RECEIVE);
         say(&port, data(7, &[]));
-        port.host.pass(SECONDS);
+        port.host.pass(A_WHILE);
         let ring = &mut old[usize::from(TRANSMIT)];
         offer(&port, ring, 0..3);
-        // Half of the first is on the wire.
+        // The first is on the wire.
         port.host.pass(Nanos::from_secs(2));
         assert_eq!(answered(ring), [], "under way");
         port.host.set_status(CAN, 0);
@@ -564,7 +564,7 @@ pub(super) fn forgets_frames_and_buffers_when_reset<H: Host>() {
         port.host.settle();
         assert_eq!(unread.used(), [], "it forgot what it had heard");
         say(&port, data(9, &[]));
-        port.host.pass(SECONDS);
+        port.host.pass(A_WHILE);
         assert_eq!(unread.used(), [(0, 16)]);
         assert_eq!(unread.answer(0, 16), message(RX, 0, 9, 0, &[]));
         assert_eq!(watched(&port), [""; 0], "nothing of it was sent");

@@ -92,7 +92,7 @@ pub(super) const fn mac(unit: usize) -> [u8; 6] {
 }
 
 impl Hardware {
-    /// Everything has power. Where time is held, disks take an hour and frames some seconds.
+    /// Everything has power. Where time is held, disks take an hour and frames a minute.
     pub(super) fn new(pace: Pace) -> Hardware {
         let disk = match pace {
             Pace::Leap => Nanos::from_millis(1),
@@ -127,9 +127,10 @@ impl Hardware {
         }
         let rates = match pace {
             Pace::Leap => BitRates::default(),
+            // A server that lets a ring settle waits two seconds for what is due: nothing is.
             Pace::Held => BitRates {
-                nominal: 10,
-                data: 40,
+                nominal: 1,
+                data: 4,
             },
         };
         let mut wire = CanBus::new(Topology::new(1), rates);
