@@ -64,7 +64,7 @@ struct Table {
 /// The tables, one file per landing; their order is that of the report.
 const TABLES: [&str; 2] = [include_str!("rows.toml"), include_str!("rows-can.toml")];
 /// Issues that are being worked on: their rows are shown, and one that nothing proves yet is no error.
-const UNDER_WAY: [u32; 1] = [4];
+const UNDER_WAY: [u32; 0] = [];
 
 /// All acceptance rows.
 #[derive(Clone, Debug, Default)]

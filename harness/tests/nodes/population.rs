@@ -79,7 +79,6 @@ fn cd5_a_hundred_drives_get_one_broadcast_and_cost_no_more_each_than_ten() {
 fn cd63_direct_downloads_take_as_many_times_as_long_as_there_are_nodes() {
     let (once, each) = (cost(20, Offer::Requested), cost(20, Offer::Direct));
     assert_eq!((once.broadcasts, each.broadcasts), (1, 20));
-    eprintln!("N {} {}", once.seconds, each.seconds);
     let times = each.seconds / once.seconds;
     assert!(
         (15.0..25.0).contains(&times),
