@@ -128,11 +128,25 @@ impl<'a, H: Hardware> Server<'a, H> {
             }
             let heard = self.listen(stop, patience)?;
             self.want_kicks(false);
+            // Whoever asks something after a front-end has said or put on a ring something is answered after that. What a
+            // front-end says is taken one message at a time; until it has finished, the others stay to be heard.
+            let speaks = |source: &Source| {
+                let ear = [port::Ear::Messages, port::Ear::Listener];
+                matches!(source, Source::Port(_, it) if ear.contains(it))
+            };
+            let is_spoken_to = heard.iter().any(speaks);
             for source in heard {
-                if matches!(source, Source::Stop) {
-                    let now = self.now();
-                    self.hardware.put_away(now);
-                    return Ok(());
+                match source {
+                    Source::Stop => {
+                        let now = self.now();
+                        self.hardware.put_away(now);
+                        return Ok(());
+                    }
+                    Source::Control(control::Ear::Client(_)) if is_spoken_to => continue,
+                    Source::Control(control::Ear::Client(_)) => {
+                        self.serve();
+                    }
+                    _ => {}
                 }
                 self.hear(source);
             }

@@ -36,9 +36,10 @@ pub(super) struct Boot {
     /// Where media are kept between runs [default: in memory, gone at the end]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// What is in all banks and on the array where nothing is kept yet: a build, or a path
-    #[arg(long, value_name = "BUILD", default_value = "1.0")]
-    firmware: String,
+    /// What is in all banks and on the array where nothing is kept yet: a build, or a path [default: 1.0, or
+    /// 1.0-nodes where the rig has nodes]
+    #[arg(long, value_name = "BUILD")]
+    firmware: Option<String>,
     #[command(flatten)]
     engine: EngineArgument,
     /// Let debuggers in: board A at this TCP port of this machine, B at the next. Runs on QEMU
@@ -57,6 +58,7 @@ Examples:
   arraybench boot partner-pair                     a pair, forgotten when you leave
   arraybench boot partner-pair --state ./my-array  a pair that remembers
   arraybench boot single --gdb                     a board that gdb can halt and look into
+  arraybench boot library                          three frames, a hundred drives, two masters
   arraybench boot nodes-alone --can-bridge can0    its CAN nodes, and those of your hardware
   arraybench boot ./my-rig.toml --firmware ./my-firmware.abp
                                                    your board, your firmware
@@ -88,9 +90,14 @@ impl Boot {
                 rig.name
             )));
         }
-        let firmware = Build::parse(&self.firmware, Path::new("")).map_err(|(what, remedy)| {
-            FileError::of(&self.firmware, "", Problem::new(what, remedy))
-        })?;
+        let usual = if rig.nodes.is_empty() {
+            "1.0"
+        } else {
+            "1.0-nodes"
+        };
+        let name = self.firmware.as_deref().unwrap_or(usual);
+        let firmware = Build::parse(name, Path::new(""))
+            .map_err(|(what, remedy)| FileError::of(name, "", Problem::new(what, remedy)))?;
         let flash = contents::in_all_banks(&firmware);
         let mut problems = contents::misfits(&flash, &rig);
         problems.extend(contents::package_misfit(
@@ -98,7 +105,7 @@ impl Boot {
             &rig,
         ));
         if !problems.is_empty() {
-            return Err(FileError::new(&self.firmware, "", problems).into());
+            return Err(FileError::new(name, "", problems).into());
         }
         let bench = match self.gdb {
             None => bench(&self.engine.choice()?)?,
