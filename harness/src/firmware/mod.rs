@@ -6,8 +6,8 @@ use distribution::{Content, Module};
 use image::Kind;
 
 pub use nodes::{
-    NODE_MODULES, combined_image, common_image, find_node, node_image, node_library, node_rom,
-    node_versions,
+    NODE_MODULES, combined_image, common_image, find_node, image_of_group, node_image,
+    node_library, node_rom, node_versions,
 };
 
 /// One build of one level, or of what a node runs.
