@@ -428,6 +428,21 @@ size = \"512KiB\"
     }
 
     #[test]
+    fn cd63_only_nodes_with_flash_have_a_large_rom_and_an_image_that_there_is() {
+        let check = |keys: &str, wanted: &str| {
+            let text = format!(
+                "name = \"x\"\nnodes = [{{ name = \"n\", {keys} }}]\n[can]\nsegments = [\"base\"]\n"
+            );
+            let found = complaint(&text);
+            assert!(found.contains(wanted), "{keys}: {found}");
+        };
+        check("rom = \"1.0-resident\"", "at most 16384 bytes");
+        check("image = \"7.0\"", "there is no build 7.0");
+        check("rom = \"1.0-resident\", image = \"2.0\"", "Rig {");
+        check("image = \"1.0\"", "Rig {");
+    }
+
+    #[test]
     fn a_chip_that_cannot_be_addressed_comes_with_the_sizes() {
         insta::assert_snapshot!(complaint(
             "name = \"x\"\nboard.flash.chip_size = \"32MiB\"\n"

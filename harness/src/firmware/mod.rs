@@ -81,6 +81,7 @@ mod tests {
             assert_eq!(found.map(|found| found.name), Some(name));
             let rom_bytes = match kind {
                 Kind::L1 => Some(0x1_0000),
+                Kind::NodeRom if version == "1.0-resident" => Some(0x1_0000),
                 Kind::NodeRom => Some(0x4000),
                 _ => None,
             };
