@@ -1,6 +1,6 @@
 //! The boot ROM of a node of prior art (CD63): the node keeps its full image in flash and runs it without asking anybody.
 //!
-//! Only a node that was reset while it had power, as a master or a button does it, asks, and then takes nothing but
+//! Only a node that was reset by a command or its button asks, and then takes nothing but
 //! a download that is addressed to it (`distribution::message::Audience::Node`). That is programmed over the image in
 //! flash: if power goes meanwhile, the node is crippled for good.
 #![no_std]
