@@ -16,6 +16,8 @@ use crate::sources::Program;
 const ROM_END: u64 = 0x10_0000;
 const ROM_BYTES: usize = 0x1_0000;
 const NODE_ROM_BYTES: usize = 0x4000;
+/// Of a node that keeps its image in flash, whose driver needs room.
+const RESIDENT_ROM_BYTES: usize = 0x1_0000;
 const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Sections that the linker script makes of a level's parts (VC7).
@@ -53,6 +55,9 @@ pub(crate) fn pack(program: &Program, elf: &[u8]) -> Result<Packed, Box<dyn Erro
     let (start, flat) = linked.flat(0xff)?;
     let bytes = match program.kind {
         Kind::L1 => rom(start, flat, ROM_BYTES)?,
+        Kind::NodeRom if program.version.as_str().ends_with("-resident") => {
+            rom(start, flat, RESIDENT_ROM_BYTES)?
+        }
         Kind::NodeRom => rom(start, flat, NODE_ROM_BYTES)?,
         _ => level(program, &linked, start, &flat)?,
     };

@@ -47,15 +47,19 @@ pub(crate) fn watch(workspace: &Path) -> Result<(), Box<dyn Error>> {
 
 /// The ROMs, and every build of the levels above and of nodes' images: one file in `src/bin` each.
 pub(crate) fn programs(workspace: &Path) -> Result<Vec<Program>, Box<dyn Error>> {
-    let rom = |binary: &str, kind| -> Result<Program, Box<dyn Error>> {
+    let rom = |binary: &str, kind, version: &str| -> Result<Program, Box<dyn Error>> {
         Ok(Program {
             binary: binary.to_owned(),
             kind,
-            version: "1.0".parse()?,
+            version: version.parse()?,
             content: None,
         })
     };
-    let mut programs = vec![rom("l1", Kind::L1)?, rom("node-rom-1-0", Kind::NodeRom)?];
+    let mut programs = vec![
+        rom("l1", Kind::L1, "1.0")?,
+        rom("node-rom-1-0", Kind::NodeRom, "1.0")?,
+        rom("node-rom-1-0-resident", Kind::NodeRom, "1.0-resident")?,
+    ];
     for kind in [Kind::L2, Kind::L3, Kind::Node] {
         let folder = workspace.join(folder(kind)).join("src/bin");
         if !folder.is_dir() {

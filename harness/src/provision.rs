@@ -9,14 +9,14 @@ use devices::shelf::Shelf;
 use devices::time::Nanos;
 use emulator::array::Roms;
 use emulator::board::Controller;
-use emulator::rig::Rig;
+use emulator::rig::{NodeGroup, Rig};
 use image::{ImageHeader, Kind, Package, Record};
 use image_pack as pack;
 use system_area::{BlockDevice, Catalogue, Install, IoError, SECTOR_SIZE};
 use thiserror::Error;
 
 use crate::files::{
-    LARGEST_FIRMWARE_BYTES, NODE_ROM_BYTES, NotSetUp, ROM_BYTES, read_binary, with_setup_files,
+    LARGEST_FIRMWARE_BYTES, NotSetUp, ROM_BYTES, most_node_rom_bytes, read_binary, with_setup_files,
 };
 use crate::firmware;
 use crate::scenario::contents::{
@@ -111,19 +111,38 @@ pub fn located(rig: &Rig) -> Result<Rig, BuildError> {
 /// # Errors
 /// There is none, or its file cannot be read.
 pub fn roms(rig: &Rig) -> Result<Roms, BuildError> {
-    let nodes = rig.nodes().map(|node| node_rom(&node.group.rom));
+    let nodes = rig.nodes().map(|node| node_rom(node.group));
+    let images = rig.nodes().map(|node| kept_image(node.group));
     Ok(Roms {
         controllers: rom(rig)?,
         nodes: nodes.collect::<Result<_, _>>()?,
+        images: images.collect::<Result<_, _>>()?,
     })
 }
 
-/// The boot ROM of a node: a build of the reference firmware, or a file.
-fn node_rom(name: &str) -> Result<Arc<[u8]>, BuildError> {
-    if name.contains('/') {
-        return read(Path::new(name), NODE_ROM_BYTES).map(Arc::from);
+/// What the factory puts into the flash of a node: the image of its type, as it would be downloaded. Nothing where there
+/// is no flash.
+///
+/// # Errors
+/// There is no such build.
+pub fn kept_image(group: &NodeGroup) -> Result<Vec<u8>, BuildError> {
+    if !group.has_flash() {
+        return Ok(Vec::new());
     }
-    let missing = || BuildError::NoNodeRom(name.to_owned());
+    let missing = || BuildError::Missing {
+        kind: Kind::Node,
+        version: group.image.clone(),
+    };
+    firmware::image_of_group(group).ok_or_else(missing)
+}
+
+/// The boot ROM of a node: a build of the reference firmware, or a file.
+fn node_rom(group: &NodeGroup) -> Result<Arc<[u8]>, BuildError> {
+    let name = &group.rom;
+    if name.contains('/') {
+        return read(Path::new(name), most_node_rom_bytes(group)).map(Arc::from);
+    }
+    let missing = || BuildError::NoNodeRom(name.clone());
     firmware::node_rom(name).map(Arc::from).ok_or_else(missing)
 }
 

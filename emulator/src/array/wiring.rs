@@ -67,18 +67,11 @@ impl Controller {
     /// The chips cannot exist, or their files are unusable.
     pub fn blank(rig: &Rig, serial: &str, storage: &Storage) -> Result<Controller, WiringError> {
         let flash = &rig.board.flash;
-        let impossible = |why: String| WiringError::Hardware { what: "flash", why };
-        let geometry =
-            Geometry::of_size(flash.chip_size.0).map_err(|error| impossible(error.to_string()))?;
-        let mut part = FlashPart::new(geometry);
-        part.timings = flash_timings(&rig.timings);
         let mut chips = Vec::new();
         for index in 0..flash.chips {
             let name = format!("flash-{serial}-{index}");
             let medium = storage.medium(&name, flash.chip_size.0, 0xff)?;
-            let chip = FlashChip::new(part.clone(), medium)
-                .map_err(|error| impossible(error.to_string()))?;
-            chips.push(chip);
+            chips.push(chip(rig, flash.chip_size.0, medium)?);
         }
         Ok(Controller {
             serial: serial.to_owned(),
@@ -90,15 +83,43 @@ impl Controller {
 }
 
 impl Controller {
-    /// The board of a node: it keeps nothing but its boot ROM, which stays with its place.
-    pub fn of_node(node: &Node<'_>, serial: &str) -> Controller {
-        Controller {
+    /// The board of a node: it keeps nothing but its boot ROM, which stays with its place, and what is in its
+    /// flash chip if it has one. A new one has `image` there.
+    ///
+    /// # Errors
+    /// The chip cannot exist, or is too small.
+    pub fn of_node(
+        rig: &Rig,
+        node: &Node<'_>,
+        serial: &str,
+        image: &[u8],
+    ) -> Result<Controller, WiringError> {
+        let mut chips = Vec::new();
+        if node.group.has_flash() {
+            let medium = Medium::memory(NODE_FLASH_BYTES, 0xff);
+            let mut chip = chip(rig, NODE_FLASH_BYTES, medium)?;
+            chip.preload(0, image)?;
+            chips.push(chip);
+        }
+        Ok(Controller {
             serial: serial.to_owned(),
-            flash: SpiBus::new(Vec::new()),
+            flash: SpiBus::new(chips),
             straps: straps(node.group),
             broken: Broken::default(),
-        }
+        })
     }
+}
+
+/// Size of the flash chip of a node that has one (board manual §11).
+const NODE_FLASH_BYTES: u64 = 1 << 20;
+
+/// A flash chip of the rig's kind.
+fn chip(rig: &Rig, bytes: u64, medium: Medium) -> Result<FlashChip, WiringError> {
+    let impossible = |why: String| WiringError::Hardware { what: "flash", why };
+    let geometry = Geometry::of_size(bytes).map_err(|error| impossible(error.to_string()))?;
+    let mut part = FlashPart::new(geometry);
+    part.timings = flash_timings(&rig.timings);
+    FlashChip::new(part, medium).map_err(|error| impossible(error.to_string()))
 }
 
 impl Array {
@@ -136,7 +157,8 @@ impl Array {
         };
         let mut array = Array::new(parts)?;
         for (index, node) in rig.nodes().enumerate() {
-            let controller = Controller::of_node(&node, &node.name);
+            let image = roms.images.get(index).map_or(&[][..], |image| image);
+            let controller = Controller::of_node(rig, &node, &node.name, image)?;
             array.insert(Source::Node(index), controller)?;
         }
         for (slot, name) in rig.slots().enumerate() {
@@ -156,6 +178,8 @@ pub struct Roms {
     pub controllers: Arc<[u8]>,
     /// Of each node.
     pub nodes: Vec<Arc<[u8]>>,
+    /// What the factory put into the flash of each node; nothing where there is none.
+    pub images: Vec<Vec<u8>>,
 }
 
 fn can(rig: &Rig) -> Option<CanBus> {
@@ -182,11 +206,12 @@ fn can(rig: &Rig) -> Option<CanBus> {
     Some(bus)
 }
 
-/// Nodes have board control and CAN, those of the operator a panel.
+/// Nodes have board control and CAN, those of the operator a panel, some flash.
 fn nodes(rig: &Rig, roms: &[Arc<[u8]>]) -> Vec<NodeParts> {
     let parts = |(node, rom): (Node<'_>, &Arc<[u8]>)| {
         let panel = (node.group.kind == NodeType::OperatorPanel).then_some("panel");
-        let devices = ["control", "can"].into_iter().chain(panel);
+        let flash = node.group.has_flash().then_some("flash");
+        let devices = ["control", "can"].into_iter().chain(panel).chain(flash);
         NodeParts {
             identity: BoardIdentity {
                 ram_mib: node.group.ram_mib,

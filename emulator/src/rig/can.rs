@@ -68,8 +68,11 @@ pub struct NodeGroup {
     pub set: u8,
     /// Their requests do not tell what they are.
     pub generic: bool,
-    /// The boot ROM: a build of the reference firmware, or the path of an image of at most 16 KiB.
+    /// The boot ROM: a build of the reference firmware, or the path of an image of at most 16 KiB, of nodes
+    /// with flash 64 KiB.
     pub rom: String,
+    /// The build of its type's image that the factory put into its flash chip; a node without one has no chip.
+    pub image: String,
     /// Size of the RAM of each.
     pub ram_mib: u32,
 }
@@ -84,6 +87,7 @@ impl Default for NodeGroup {
             set: 1,
             generic: false,
             rom: "1.0".to_owned(),
+            image: String::new(),
             ram_mib: 1,
         }
     }
@@ -125,6 +129,13 @@ impl NodeType {
             NodeType::OperatorPanel => 4,
             NodeType::Drive => 5,
         }
+    }
+}
+
+impl NodeGroup {
+    /// Whether its nodes have a flash chip (board manual §11).
+    pub fn has_flash(&self) -> bool {
+        !self.image.is_empty()
     }
 }
 

@@ -46,7 +46,7 @@ fn run(control: &BoardControl) -> Result<Infallible, DeviceError> {
         control.park()
     };
     let memory = ram::node_image();
-    let fault = self_test::first_fault(memory);
+    let fault = self_test::first_fault::<0x4000>(memory);
     if let Some(unit) = fault {
         control.trace_words("post-failed unit=", &unit);
     }

@@ -464,7 +464,9 @@ impl Session {
             ));
         }
         let serial = serial.unwrap_or(&parts.name);
-        let board = Controller::of_node(&parts, serial);
+        let image = provision::kept_image(parts.group).map_err(|e| e.to_string())?;
+        let board =
+            Controller::of_node(&self.rig, &parts, serial, &image).map_err(|e| e.to_string())?;
         let array = &mut self.stage.array;
         array
             .insert(Source::of(socket.unit()), board)

@@ -19,6 +19,8 @@ pub use binary::{LARGEST_FIRMWARE_BYTES, open_file, read_binary};
 pub use boot::{NotSetUp, with_setup_files};
 pub use diagnostic::{FileError, Findings, Problem};
 pub use reader::{Reader, Value, integer_of, string_of, word_of};
-pub use rig::{BUILT_IN_RIGS, NODE_ROM_BYTES, ROM_BYTES, built_in_rig_names, load_rig, parse_rig};
+pub use rig::{
+    BUILT_IN_RIGS, ROM_BYTES, built_in_rig_names, load_rig, most_node_rom_bytes, parse_rig,
+};
 pub use source::SourceFile;
 pub use suggest::nearest;

@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use emulator::rig::{PathStep, Rig, RigProblem};
+use emulator::rig::{NodeGroup, PathStep, Rig, RigProblem};
 use image::Kind;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -15,11 +15,20 @@ use crate::firmware;
 
 /// Size of the boot ROM (board manual §2).
 pub const ROM_BYTES: u64 = 64 << 10;
-/// The most that the boot ROM of a node has.
-pub const NODE_ROM_BYTES: u64 = 16 << 10;
+/// The most that the boot ROM of a node has (board manual §11).
+const NODE_ROM_BYTES: u64 = 16 << 10;
+
+/// The most that the boot ROM of the nodes of a group has: those with flash have as much as controllers.
+pub fn most_node_rom_bytes(group: &NodeGroup) -> u64 {
+    if group.has_flash() {
+        ROM_BYTES
+    } else {
+        NODE_ROM_BYTES
+    }
+}
 
 /// Rigs that come with the bench, so that they are found wherever it runs: name and text.
-pub const BUILT_IN_RIGS: [(&str, &str); 18] = [
+pub const BUILT_IN_RIGS: [(&str, &str); 19] = [
     ("single", include_str!("../../rigs/single.toml")),
     ("partner-pair", include_str!("../../rigs/partner-pair.toml")),
     (
@@ -65,6 +74,10 @@ pub const BUILT_IN_RIGS: [(&str, &str); 18] = [
     ("nodes-sets", include_str!("../../rigs/nodes-sets.toml")),
     ("library", include_str!("../../rigs/library.toml")),
     ("nodes-few", include_str!("../../rigs/nodes-few.toml")),
+    (
+        "nodes-resident",
+        include_str!("../../rigs/nodes-resident.toml"),
+    ),
 ];
 
 /// The names of the rigs that come with the bench.
@@ -128,7 +141,9 @@ pub fn parse_rig(file: &SourceFile) -> Result<Rig, FileError> {
     }));
     problems.extend(rom_problem(&rig.board.rom));
     let groups = rig.nodes.iter().enumerate();
-    problems.extend(groups.filter_map(|(index, group)| node_rom_problem(index, &group.rom)));
+    problems.extend(groups.filter_map(|(index, group)| node_rom_problem(index, group)));
+    let groups = rig.nodes.iter().enumerate();
+    problems.extend(groups.filter_map(|(index, group)| node_image_problem(index, group)));
     if problems.is_empty() {
         return Ok(rig);
     }
@@ -150,32 +165,54 @@ fn beside(rig: &str, path: &str) -> String {
 }
 
 /// What is wrong with the boot ROM of a group of nodes, if anything is.
-fn node_rom_problem(index: usize, rom: &str) -> Option<RigProblem> {
-    let problem = |what: String, remedy: &str| RigProblem {
+fn node_rom_problem(index: usize, group: &NodeGroup) -> Option<RigProblem> {
+    let rom = group.rom.as_str();
+    let problem = |what: String, remedy: &str| node_problem(index, "rom", what, remedy);
+    let bytes = if rom.contains('/') {
+        open_file(Path::new(rom)).map(|(_, length)| length)
+    } else {
+        let Some(build) = firmware::node_rom(rom) else {
+            let what = format!("there is no build {rom} of the nodes' boot ROM");
+            let remedy = "builds are 1.0 and 1.0-resident; a file of your own is named with a `/`: \"./my-rom.bin\"";
+            return Some(problem(what, remedy));
+        };
+        Ok(build.len() as u64)
+    };
+    let most = most_node_rom_bytes(group);
+    match bytes {
+        Ok(length) if length <= most => None,
+        Ok(length) => {
+            let what =
+                format!("the boot ROM of a node has at most {most} bytes, {rom} has {length}");
+            let remedy = if group.has_flash() {
+                "keep the image that it loads out of it"
+            } else {
+                "keep the image that it loads out of it, or give the node flash for it: image = \"1.0\""
+            };
+            Some(problem(what, remedy))
+        }
+        Err(error) => Some(problem(format!("{rom}: {}", error.what), &error.remedy)),
+    }
+}
+
+/// What is wrong with what is in the flash of a group of nodes, if anything is.
+fn node_image_problem(index: usize, group: &NodeGroup) -> Option<RigProblem> {
+    if !group.has_flash() || firmware::image_of_group(group).is_some() {
+        return None;
+    }
+    let what = format!("there is no build {} of such a node's image", group.image);
+    Some(node_problem(index, "image", what, "builds are 1.0 and 2.0"))
+}
+
+fn node_problem(index: usize, key: &str, what: String, remedy: &str) -> RigProblem {
+    RigProblem {
         path: vec![
             PathStep::Key("nodes".to_owned()),
             PathStep::Index(index),
-            PathStep::Key("rom".to_owned()),
+            PathStep::Key(key.to_owned()),
         ],
         what,
         remedy: remedy.to_owned(),
-    };
-    if !rom.contains('/') {
-        let what = format!("there is no build {rom} of the nodes' boot ROM");
-        let remedy = "the build is 1.0; a file of your own is named with a `/`: \"./my-rom.bin\"";
-        return firmware::node_rom(rom)
-            .is_none()
-            .then(|| problem(what, remedy));
-    }
-    match open_file(Path::new(rom)) {
-        Ok((_, length)) if length <= NODE_ROM_BYTES => None,
-        Ok((_, length)) => Some(problem(
-            format!(
-                "the boot ROM of a node has at most {NODE_ROM_BYTES} bytes, {rom} has {length}"
-            ),
-            "keep the image that it loads out of it",
-        )),
-        Err(error) => Some(problem(format!("{rom}: {}", error.what), &error.remedy)),
     }
 }
 
@@ -388,6 +425,21 @@ size = \"512KiB\"
         std::fs::write(folder.path().join("x.toml"), text).unwrap();
         let rig = load_rig("x.toml", folder.path()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(Path::new(&rig.board.rom), rom.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn cd63_only_nodes_with_flash_have_a_large_rom_and_an_image_that_there_is() {
+        let check = |keys: &str, wanted: &str| {
+            let text = format!(
+                "name = \"x\"\nnodes = [{{ name = \"n\", {keys} }}]\n[can]\nsegments = [\"base\"]\n"
+            );
+            let found = complaint(&text);
+            assert!(found.contains(wanted), "{keys}: {found}");
+        };
+        check("rom = \"1.0-resident\"", "at most 16384 bytes");
+        check("image = \"7.0\"", "there is no build 7.0");
+        check("rom = \"1.0-resident\", image = \"2.0\"", "Rig {");
+        check("image = \"1.0\"", "Rig {");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use distribution::{Content, Module};
 use image::Kind;
 
 pub use nodes::{
-    NODE_MODULES, combined_image, common_image, find_node, node_image, node_library, node_rom,
-    node_versions,
+    NODE_MODULES, combined_image, common_image, find_node, image_of_group, node_image,
+    node_library, node_rom, node_versions,
 };
 
 /// One build of one level, or of what a node runs.
@@ -81,6 +81,7 @@ mod tests {
             assert_eq!(found.map(|found| found.name), Some(name));
             let rom_bytes = match kind {
                 Kind::L1 => Some(0x1_0000),
+                Kind::NodeRom if version == "1.0-resident" => Some(0x1_0000),
                 Kind::NodeRom => Some(0x4000),
                 _ => None,
             };

@@ -2,6 +2,7 @@
 
 use distribution::container::{Image, length, write};
 use distribution::{Content, Module, VersionTag};
+use emulator::rig::NodeGroup;
 use image::{HEADER_SIZE, ImageHeader, Kind, Version};
 use image_pack::Recipe;
 
@@ -72,6 +73,12 @@ pub fn node_library(version: &str) -> Option<Vec<u8>> {
 /// A container with the image of one module (CD29).
 pub fn node_image(module: Module, version: &str) -> Option<Vec<u8>> {
     container(&[Content::Only(module)], version)
+}
+
+/// The container that the factory puts into the flash of the nodes of a group.
+pub fn image_of_group(group: &NodeGroup) -> Option<Vec<u8>> {
+    let module = u8::try_from(group.kind.code()).ok();
+    node_image(Module::from_number(module?)?, &group.image)
 }
 
 /// A container with the one image that is for all nodes (CD35).

@@ -250,7 +250,10 @@ impl Player<'_> {
         let key = (node.is_some(), board.serial.clone());
         let mut controller = match (&board.flash, self.pulled.remove(&key), node) {
             (None, Some(controller), _) => controller,
-            (_, _, Some(node)) => Controller::of_node(&node, &board.serial),
+            (_, _, Some(node)) => {
+                let image = provision::kept_image(node.group)?;
+                Controller::of_node(rig, &node, &board.serial, &image)?
+            }
             (flash, _, None) => {
                 let storage = emulator::array::Storage::Memory;
                 let mut controller = Controller::blank(rig, &board.serial, &storage)?;

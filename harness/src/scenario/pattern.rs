@@ -6,7 +6,7 @@ use crate::files::nearest;
 /// Names of events that the bench, its devices and the reference firmware make: all of them and no
 /// others. A scenario for other firmware adds its own with `events = […]`; a misspelt name in
 /// `never` would pass for ever otherwise.
-pub const EVENTS: [&str; 124] = [
+pub const EVENTS: [&str; 129] = [
     // The chassis, and what was done to it.
     "powered-on",
     "powered-off",
@@ -71,6 +71,11 @@ pub const EVENTS: [&str; 124] = [
     "broadcast-dropped",
     "image-loaded",
     "reboot-ordered",
+    "flash-loaded",
+    "flash-damaged",
+    "flash-programming",
+    "flash-programmed",
+    "flash-failed",
     "distribution-active",
     "distribution-standby",
     "window-opened",

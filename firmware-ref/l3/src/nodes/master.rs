@@ -190,6 +190,8 @@ impl Nodes for CanMaster {
             ),
             Command::Usage(_) => {}
         }
+        // Now, and not with the next heartbeat. A bus that fails is told of there.
+        let _failed = self.act(hardware);
     }
 
     fn objection(&self, package: &Package) -> Option<&'static str> {
