@@ -140,14 +140,18 @@ impl VirtioDevice for CanVirtio {
         if !self.started {
             return None;
         }
+        // Whoever advances the bus first moves its next event on: what was received by then is due all the same.
+        let received = core.received(self.node).map(|it| it.at);
+        if let Some(at) = received.filter(|_| !self.starved) {
+            return Some(at);
+        }
         if core.to_send(self.node) > 0 || !core.takes_part(self.node) {
             return core.island_deadline(self.node);
         }
         if self.starved {
             return None;
         }
-        let received = core.received(self.node).map(|it| it.at);
-        received.or_else(|| core.frame_ends(self.node))
+        core.frame_ends(self.node)
     }
 
     fn in_flight(&self, queue: usize) -> usize {

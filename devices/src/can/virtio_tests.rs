@@ -241,6 +241,24 @@ fn each_frame_takes_one_buffer_and_no_more() {
 }
 
 #[test]
+fn what_is_received_is_due_although_a_frame_of_its_own_waits_and_others_move_the_bus_on() {
+    let mut bench = Bench::started(ALL);
+    bench.driver.add(1, &[], &[16, 8]);
+    // The peer's frames are the more urgent ones.
+    for _ in 0..20 {
+        bench.bus.send(bench.driver.now, 1, frame(1, &[])).unwrap();
+    }
+    bench.transmit(&message(1, 0, 0, 0x7ff, &[]));
+    let later = bench.driver.now + Nanos(1_000_000);
+    bench.bus.advance(later);
+    let core = &mut bench.bus;
+    assert!(bench.device.deadline(&core).is_some_and(|at| at <= later));
+    bench.driver.now = later;
+    bench.service();
+    assert_eq!(bench.driver.used(1).len(), 1);
+}
+
+#[test]
 fn a_frame_waits_for_a_buffer_and_a_buffer_for_a_frame_that_fits() {
     let mut bench = Bench::started(ALL);
     for data in [[1; 8].as_slice(), &[2; 8], &[3]] {
