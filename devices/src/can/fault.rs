@@ -55,6 +55,17 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Each by its word, as scenarios and commands have it.
+    pub const WORDS: [(&'static str, Effect); 7] = [
+        ("lost", Effect::Lost),
+        ("overrun", Effect::Overrun),
+        ("bit", Effect::Bit),
+        ("stuff", Effect::Stuff),
+        ("crc", Effect::Crc),
+        ("form", Effect::Form),
+        ("acknowledgement", Effect::Acknowledgement),
+    ];
+
     /// The error it is seen as; nothing for those that nobody on the bus sees.
     pub(super) fn error(self) -> Option<BusError> {
         match self {

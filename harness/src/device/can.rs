@@ -26,17 +26,6 @@ const UNHEARD_RATE: BitRates = BitRates {
     data: 10_001,
 };
 
-/// What `fault` can do to a frame.
-const EFFECTS: [(&str, Effect); 7] = [
-    ("lost", Effect::Lost),
-    ("overrun", Effect::Overrun),
-    ("bit", Effect::Bit),
-    ("stuff", Effect::Stuff),
-    ("crc", Effect::Crc),
-    ("form", Effect::Form),
-    ("acknowledgement", Effect::Acknowledgement),
-];
-
 fn name(node: NodeId) -> &'static str {
     match node {
         CONTROLLER => "controller",
@@ -126,9 +115,9 @@ mend                     takes back all faults; cable in, short off";
     }
 
     fn fault(&mut self, now: Nanos, kind: &str, nth: &str) -> Result<(), String> {
-        let effect = EFFECTS.iter().find(|(name, _)| *name == kind);
+        let effect = Effect::WORDS.iter().find(|(name, _)| *name == kind);
         let (_, effect) = effect.ok_or_else(|| {
-            let names = EFFECTS.map(|(name, _)| name).join(", ");
+            let names = Effect::WORDS.map(|(name, _)| name).join(", ");
             format!("there is no fault {kind:?}; they are {names}")
         })?;
         let nth = nth.parse().ok().filter(|nth| *nth > 0);

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use devices::can::{Confinement, Fault, FaultId, NodeId, Place};
+use devices::can::{Confinement, Effect, Fault, FaultId, NodeId, Place};
 
 use super::ask::{frames_begun, word};
 use super::{Player, sockets};
 use crate::golden::CanOutcome;
-use crate::scenario::{CONFINEMENTS, CanPart, EFFECTS};
+use crate::scenario::{CONFINEMENTS, CanPart};
 
 impl Player<'_> {
     /// Breaks something; `step` did it.
@@ -102,7 +102,7 @@ impl Player<'_> {
                 effect,
                 place,
             } => {
-                let word = EFFECTS.iter().find(|(_, known)| known == effect);
+                let word = Effect::WORDS.iter().find(|(_, known)| known == effect);
                 let word = word.map_or("?", |(word, _)| word);
                 let from = from.as_ref().map(|node| format!(" from={}", name(node)));
                 let at = match place {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use devices::can::{CableId, Effect, Fault, NodeId, SegmentId};
+use devices::can::{CableId, Fault, NodeId, SegmentId};
 use devices::power::{OperationKind, Shape};
 use emulator::rig::{BankLetter, Slot, Span, Strap, Unit};
 
@@ -421,17 +421,6 @@ pub enum LinkName {
     /// Between two segments of the CAN bus.
     Can(CableId),
 }
-
-/// Every word for what can happen to a frame.
-pub const EFFECTS: [(&str, Effect); 7] = [
-    ("lost", Effect::Lost),
-    ("overrun", Effect::Overrun),
-    ("bit", Effect::Bit),
-    ("stuff", Effect::Stuff),
-    ("crc", Effect::Crc),
-    ("form", Effect::Form),
-    ("acknowledgement", Effect::Acknowledgement),
-];
 
 /// Part of the CAN bus whose faults are mended together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

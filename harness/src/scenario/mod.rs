@@ -30,7 +30,7 @@ use crate::coverage::RowId;
 
 pub use action::{
     Action, Answer, BoardFault, BoardSource, BoardState, CanPart, ConsoleStep, Cut, DeviceRef,
-    DiskAction, EFFECTS, FlashFault, HostAction, LinkName, Role, ShelfState, Trigger, Workload,
+    DiskAction, FlashFault, HostAction, LinkName, Role, ShelfState, Trigger, Workload,
 };
 pub use check::{
     Again, BankState, Bound, CONFINEMENTS, Check, Counter, HostFigure, Lun, NodesWanted, Preferred,

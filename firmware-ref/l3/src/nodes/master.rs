@@ -167,6 +167,9 @@ impl Nodes for CanMaster {
         let now_ns = hardware.control.now_ns();
         match command {
             Command::Show => self.show(hardware),
+            Command::List | Command::ListAll if self.master.nodes().next().is_none() => {
+                hardware.say(format_args!("no node was heard yet"));
+            }
             Command::List => self.list(hardware),
             Command::ListAll => self.list_all(hardware),
             Command::Reboot(scope) => {

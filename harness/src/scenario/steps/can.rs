@@ -1,6 +1,6 @@
 use devices::can::{BitRates, Effect, Fault, NodeId, Place};
 
-use super::super::action::{Action, CanPart, EFFECTS};
+use super::super::action::{Action, CanPart};
 use super::super::load::Context;
 use super::Verb;
 use super::boards::{required_sockets, sockets};
@@ -36,7 +36,7 @@ fn read_can_fault(reader: &Reader<'_>, context: &Context<'_>) -> Option<Action> 
         let remedy = "name a rig with segments in its [can]";
         reader.complain("can_fault", "this rig has no CAN bus", remedy);
     }
-    let frames = EFFECTS.map(|(word, effect)| (word, CanVerb::Frame(effect)));
+    let frames = Effect::WORDS.map(|(word, effect)| (word, CanVerb::Frame(effect)));
     let others = [
         ("disconnected", CanVerb::Disconnected),
         ("babbling", CanVerb::Babbling),
