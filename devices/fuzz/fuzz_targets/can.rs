@@ -128,16 +128,7 @@ impl Machine for Bus {
             } => bus.set_connected(now, node(it), connected),
             Poke::Cable { plugged } => bus.set_cable(now, 0, plugged),
             Poke::Frame { nth, effect, at } => {
-                let effects = [
-                    Effect::Lost,
-                    Effect::Overrun,
-                    Effect::Bit,
-                    Effect::Stuff,
-                    Effect::Crc,
-                    Effect::Form,
-                    Effect::Acknowledgement,
-                ];
-                let effect = effects[usize::from(effect) % effects.len()];
+                let (_, effect) = Effect::WORDS[usize::from(effect) % Effect::WORDS.len()];
                 let place = at.map_or(Place::Everywhere, |it| Place::At(vec![node(it)]));
                 let (from, nth) = (None, u64::from(nth % 4));
                 bus.inject(

@@ -20,15 +20,7 @@ enum Act {
 
 fn any_act() -> impl Strategy<Value = Act> {
     let node = || 0_u16..7;
-    let effect = prop::sample::select(vec![
-        Effect::Lost,
-        Effect::Overrun,
-        Effect::Bit,
-        Effect::Stuff,
-        Effect::Crc,
-        Effect::Form,
-        Effect::Acknowledgement,
-    ]);
+    let effect = prop::sample::select(Effect::WORDS.map(|(_, effect)| effect).to_vec());
     let place = prop_oneof![
         Just(Place::Everywhere),
         prop::collection::vec(node(), 1..3).prop_map(Place::At)

@@ -198,7 +198,8 @@ impl Nodes for CanMaster {
     }
 
     fn objection(&self, package: &Package) -> Option<&'static str> {
-        if self.master.is_updating() || self.kept_turn != 0 {
+        // A standby knows by the heartbeats how far it is.
+        if self.master.is_updating() || self.master.turn() != 0 {
             return Some("node-update-unfinished");
         }
         let has_images = self.images.has_any(Edition::Base);
